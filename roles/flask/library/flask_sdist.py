@@ -1,0 +1,207 @@
+#!/usr/bin/python
+"""Build a reproducible sdist of a source tree on the control node, once per content."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: flask_sdist
+short_description: Build a reproducible sdist of a source tree, once per content
+description:
+  - Takes a source tree with C(pyproject.toml) or C(setup.py), or an sdist that exists already.
+  - A tree is built with its own build backend through the C(build) library, in an isolated environment.
+  - The archive is written again with sorted members, no owners and no times, so that the same tree gives the same bytes.
+  - The result is kept in a cache under the hash of the tree. The cache is no state of any host, so nothing is ever reported as changed.
+options:
+  source:
+    description: Path of the source tree or of an sdist (C(.tar.gz)).
+    type: path
+    required: true
+  cache:
+    description: Directory of the cache.
+    type: path
+    required: true
+  lock_file:
+    description: Name of a pip requirements file with the pinned dependencies, looked up in the source.
+    type: str
+    default: requirements.lock
+author: [Slipway]
+"""
+
+RETURN = r"""
+path: {description: Path of the sdist., type: str, returned: always}
+sha256: {description: SHA-256 of the sdist., type: str, returned: always}
+name: {description: Name of the package., type: str, returned: always}
+version: {description: Version of the package., type: str, returned: always}
+lock: {description: Text of the lock file or an empty string., type: str, returned: always}
+"""
+
+import email.parser
+import gzip
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+# What a build leaves behind or an editor keeps: never part of the content.
+IGNORED = shutil.ignore_patterns(
+    "__pycache__", "*.pyc", "*.egg-info", ".venv", "venv", ".tox", ".nox", "build", "dist",
+    ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store", "node_modules",
+)  # fmt: skip
+
+
+class SdistError(Exception):
+    """One sentence for the user."""
+
+
+def files_of(tree: Path) -> list[Path]:
+    """The files of a source tree that count as content, sorted, relative to it."""
+    found: list[Path] = []
+    for directory, names, files in os.walk(tree):
+        skipped = IGNORED(directory, names + files)
+        names[:] = sorted(name for name in names if name not in skipped and name != ".git")
+        found += [
+            Path(directory, name).relative_to(tree)
+            for name in files
+            if name not in skipped and Path(directory, name).exists()
+        ]
+    return sorted(found)
+
+
+def hash_of(tree: Path) -> str:
+    """Hash of names, modes and bytes of a tree, and of the commit where a version comes from git."""
+    digest = hashlib.sha256()
+    for path in files_of(tree):
+        full = tree / path
+        data = full.read_bytes()
+        executable = bool(full.stat().st_mode & 0o100)
+        digest.update(f"{path}\0{executable}\0{len(data)}\0".encode())
+        digest.update(data)
+    metadata = b"".join((tree / n).read_bytes() for n in ("pyproject.toml", "setup.py", "setup.cfg") if (tree / n).is_file())
+    if re.search(rb"setuptools[-_]scm|hatch-vcs|versioneer|setuptools-git-versioning|dunamai", metadata):
+        described = subprocess.run(
+            ["git", "-C", str(tree), "describe", "--tags", "--always", "--dirty", "--long"],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        digest.update(described.stdout)
+    return digest.hexdigest()
+
+
+def normalise(sdist: Path, target: Path) -> None:
+    """Write `sdist` again to `target` with everything taken out that differs between two builds."""
+    packed = io.BytesIO()
+    with tarfile.open(sdist, "r:*") as before, tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as after:
+        for member in sorted(before.getmembers(), key=lambda m: m.name):
+            clean = tarfile.TarInfo(member.name)
+            clean.size, clean.type, clean.linkname = member.size, member.type, member.linkname
+            clean.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            after.addfile(clean, before.extractfile(member) if member.isreg() else None)
+    partial = target.with_suffix(f".{os.getpid()}.partial")
+    with partial.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as archive:
+        archive.write(packed.getvalue())
+    partial.replace(target)
+
+
+def build(tree: Path) -> Path:
+    """Build the sdist of `tree` in a temporary copy; the caller removes the directory that holds it."""
+    if not any((tree / name).is_file() for name in ("pyproject.toml", "setup.py")):
+        raise SdistError(
+            f"flask_source {tree} has neither pyproject.toml nor setup.py, so it is no Python package: "
+            "add one of them, or name the directory that holds it."
+        )
+    scratch = Path(tempfile.mkdtemp(prefix="slipway-sdist-"))
+    # A copy, because build backends leave files in the tree that they build.
+    shutil.copytree(tree, scratch / "tree", ignore=IGNORED, symlinks=True, ignore_dangling_symlinks=True)
+    made = subprocess.run(
+        [sys.executable, "-m", "build", "--sdist", "--outdir", str(scratch / "out"), str(scratch / "tree")],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "315532800"},
+    )  # fmt: skip
+    if made.returncode != 0:
+        shutil.rmtree(scratch)
+        said = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", made.stdout + made.stderr).splitlines() if line.strip()]
+        reason = next((line for line in reversed(said) if not line.startswith(("ERROR Backend", "  File"))), "no output")
+        raise SdistError(
+            f"The sdist of flask_source {tree} could not be built ({reason.strip()[:300]}): "
+            f"`python -m build --sdist {tree}` shows all of it."
+        )
+    return next((scratch / "out").glob("*.tar.gz"))
+
+
+def describe(sdist: Path, lock_file: str) -> dict[str, Any]:
+    """Name, version, hash and lock of an sdist; raise SdistError when it is none."""
+    try:
+        with tarfile.open(sdist, "r:*") as archive:
+            members = {m.name: m for m in archive.getmembers() if m.isreg()}
+            info = next((m for name, m in members.items() if re.fullmatch(r"[^/]+/PKG-INFO", name)), None)
+            if info is None:
+                raise SdistError(
+                    f"flask_source {sdist} holds no PKG-INFO, so it is no sdist: make one with `python -m build --sdist`."
+                )
+            stream = archive.extractfile(info)
+            assert stream is not None
+            metadata = email.parser.BytesParser().parsebytes(stream.read())
+            lock = members.get(f"{info.name.split('/')[0]}/{lock_file}")
+            text = archive.extractfile(lock) if lock else None
+            lock_text = text.read().decode() if text else ""
+    except (tarfile.TarError, EOFError, OSError) as problem:
+        raise SdistError(
+            f"flask_source {sdist} cannot be read as an sdist ({problem}): name a source tree or a .tar.gz made by "
+            "`python -m build --sdist`."
+        ) from problem
+    return {
+        "path": str(sdist),
+        "sha256": hashlib.sha256(sdist.read_bytes()).hexdigest(),
+        "name": str(metadata["Name"]),
+        "version": str(metadata["Version"]),
+        "lock": lock_text,
+    }
+
+
+def sdist_of(source: Path, cache: Path, lock_file: str) -> dict[str, Any]:
+    """The sdist of `source` out of the cache, built first where it is not there."""
+    if not source.exists():
+        raise SdistError(f"flask_source {source} does not exist on the control node: name a source tree or an sdist.")
+    if source.is_file():
+        return describe(source, lock_file)
+    kept = cache / hash_of(source)
+    sdists = sorted(kept.glob("*.tar.gz"))
+    if not sdists:
+        made = build(source)
+        kept.mkdir(parents=True, exist_ok=True)
+        normalise(made, kept / made.name)
+        shutil.rmtree(made.parent.parent)
+        sdists = [kept / made.name]
+    found = describe(sdists[0], lock_file)
+    if not found["lock"] and (source / lock_file).is_file():
+        found["lock"] = (source / lock_file).read_text()
+    return found
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "source": {"type": "path", "required": True},
+            "cache": {"type": "path", "required": True},
+            "lock_file": {"type": "str", "default": "requirements.lock"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = sdist_of(Path(module.params["source"]), Path(module.params["cache"]), module.params["lock_file"])
+    except (SdistError, OSError) as problem:
+        module.fail_json(msg=str(problem))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
