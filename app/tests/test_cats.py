@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ TOM = {"name": "Tom", "price": 5000, "breed": "bengal"}
 def error(response: TestResponse) -> dict[str, Any]:
     """Return the error of a response, which must be JSON."""
     assert response.mimetype == "application/json"
-    assert response.json is not None and response.json["error"]
-    return dict(response.json)
+    answer: dict[str, Any] = response.get_json()
+    assert answer["error"]
+    return answer
 
 
 def test_life_of_a_cat(client: FlaskClient) -> None:
@@ -175,8 +177,6 @@ def test_unexpected_error(
     handler = logging.getLogger("example").handlers[0]
     assert isinstance(handler, logging.StreamHandler)
     for sent, logged in (("abc-123", "[abc-123]"), ("x y\u00a0[fake] ERROR", "[-]")):
-        import sys
-
         before = handler.setStream(sys.stderr)
         response = client.get("/bug", headers={"X-Request-ID": sent})
         handler.setStream(before)

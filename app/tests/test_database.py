@@ -18,7 +18,8 @@ from flask.testing import FlaskClient
 
 from example import create_app, database
 from example.settings import Settings
-from tests.server import Server
+
+from .server import Server
 
 FORK = """
 import json, os, sys
@@ -120,7 +121,7 @@ def test_restart_under_load(server: Server, app: Flask, client: FlaskClient, way
             getattr(server, way)()
             time.sleep(0.3)
             server.start()
-            time.sleep(2.5)
+            time.sleep(2)
         before = sum(load.answers.values())
         time.sleep(0.5)
         assert sum(load.answers.values()) > before
@@ -161,7 +162,7 @@ def test_start_without_a_database(server: Server, settings: Settings) -> None:
         assert client.post("/add", json={"name": "", "price": 1, "breed": ""}).status_code == 503
         assert time.monotonic() - began < 0.9, "once it is known to be away, nobody waits"
         # Long enough for the pool's own pauses to have grown, if they did.
-        time.sleep(5)
+        time.sleep(4)
     finally:
         server.start()
     began = time.monotonic()

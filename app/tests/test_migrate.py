@@ -10,7 +10,8 @@ import pytest
 
 from example import create_app, migrate, schema
 from example.settings import Settings
-from tests.server import Server
+
+from .server import Server
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_password_file(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text(" from file \n")
     environ = GOOD | {"POSTGRES_PASSWORD_FILE": str(file)}
-    assert Settings.from_environ(environ).password == " from file "
+    assert Settings.from_environ(environ).password == " from file "  # noqa: S105
     file.write_text("\n")
     with pytest.raises(SettingsError, match="empty"):
         Settings.from_environ(environ)

@@ -27,7 +27,7 @@ PROBE_SECONDS = 2.0
 T = TypeVar("T")
 
 
-class DatabaseAway(Exception):
+class DatabaseAwayError(Exception):
     """The database did not answer in time."""
 
 
@@ -85,6 +85,8 @@ class Database:
             # opens the pool, which then gets a second one.
             min_size=0,
             max_size=self.settings.pool_size,
+            # The reconnecting after an outage makes more than one; they are let go soon.
+            max_idle=120.0,
             open=False,
             check=ConnectionPool.check_connection,
             name="example",
@@ -96,7 +98,7 @@ class Database:
         )
 
     def run(self, work: Callable[[Connection], T], *, probe: bool = False) -> T:
-        """Return what `work` returns; raise DatabaseAway when the database is away.
+        """Return what `work` returns; raise DatabaseAwayError when the database is away.
 
         `work` must be repeatable: when the connection is lost under it, it runs again.
         """
@@ -114,10 +116,10 @@ class Database:
             except PoolTimeout as error:
                 if not probe:
                     self._away = True
-                raise DatabaseAway(f"no connection within {seconds:g} s") from error
+                raise DatabaseAwayError(f"no connection within {seconds:g} s") from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 if not _lost(connection, error) or monotonic() >= deadline:
-                    raise DatabaseAway(_first_line(error)) from error
+                    raise DatabaseAwayError(_first_line(error)) from error
                 logger.info("Connection lost, trying again: %s", _first_line(error))
             else:
                 self._away = False

@@ -9,7 +9,7 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from example.database import DatabaseAway
+from example.database import DatabaseAwayError
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ def init_app(app: Flask) -> None:
     """Register the handlers."""
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(ValidationError, _invalid)
-    app.register_error_handler(DatabaseAway, _away)
+    app.register_error_handler(DatabaseAwayError, _away)
     app.register_error_handler(UndefinedTable, _schema)
     app.register_error_handler(UndefinedColumn, _schema)
 
@@ -48,7 +48,7 @@ def _invalid(error: ValidationError) -> Response:
     return _answer(422, f"{field}: {first['msg']}.", field=field)
 
 
-def _away(error: DatabaseAway) -> Response:
+def _away(error: DatabaseAwayError) -> Response:
     """Ask the client to come back."""
     logger.warning("The database is away: %s", error)
     response = _answer(503, "The database is away, try again in a few seconds.")

@@ -7,7 +7,7 @@ from typing import cast
 from flask import Blueprint, Response, current_app, jsonify
 
 from example import schema
-from example.database import Database, DatabaseAway
+from example.database import Database, DatabaseAwayError
 
 blueprint = Blueprint("health", __name__)
 
@@ -24,7 +24,7 @@ def readyz() -> Response:
     database = cast(Database, current_app.extensions["database"])
     try:
         reason = database.run(schema.problem, probe=True)
-    except DatabaseAway as error:
+    except DatabaseAwayError as error:
         reason = f"The database does not answer: {error}."
     if reason is None:
         return jsonify(status="ready", schema=schema.head())
