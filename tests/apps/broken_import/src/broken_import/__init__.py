@@ -1,0 +1,1 @@
+"""Builds, but does not import."""
