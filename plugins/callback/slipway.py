@@ -558,7 +558,8 @@ class CallbackModule(DefaultCallback):
             self._announce_change(result, time.monotonic() - running.started if running else 0.0)
             self._announced.add(key)
             for diff in diffs:
-                self._say(diff.rstrip("\n") + "\n")
+                self._say(diff.rstrip("\n"))
+                self._say()
 
     def v2_runner_on_ok(self, result: Any) -> None:
         """Print what changed and what was slow."""

@@ -118,8 +118,10 @@ def check_option(where: str, name: str, option: dict[str, Any]) -> Iterator[str]
         is_wrong_bool = isinstance(default, bool) and kind in {"int", "float"}
         if not isinstance(default, wanted) or is_wrong_bool:
             yield f"{where}: the default of {name}, {default!r}, is not of its type {kind}."
-        elif "choices" in option and default not in option["choices"]:
-            yield f"{where}: the default of {name}, {default!r}, is none of its choices."
+        elif "choices" in option:
+            chosen = default if isinstance(default, list) else [default]
+            if not all(one in option["choices"] for one in chosen):
+                yield f"{where}: the default of {name}, {default!r}, is none of its choices."
     for inner, inner_option in (option.get("options") or {}).items():
         yield from check_option(where, f"{name}.{inner}", inner_option)
 

@@ -50,7 +50,18 @@ def test_tables_are_current() -> None:
 
 def test_agreeing_role_passes(tmp_path: Path) -> None:
     """A role in order gives no complaint."""
-    write_role(tmp_path, {"web_port": OPTION}, {"web_port": 80})
+    modes = {
+        "type": "list",
+        "elements": "str",
+        "choices": ["a", "b"],
+        "default": ["a", "b"],
+        "description": "Modes of it.",
+    }
+    write_role(
+        tmp_path,
+        {"web_port": OPTION, "web_modes": modes},
+        {"web_port": 80, "web_modes": ["a", "b"]},
+    )
     assert problems(tmp_path) == []
 
 
