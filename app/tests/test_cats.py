@@ -120,9 +120,9 @@ def test_no_object(client: FlaskClient, body: bytes) -> None:
 
 
 def test_content_type(client: FlaskClient) -> None:
-    """A body that says that it is something else than JSON is 415."""
+    """A body that says that it is something else than JSON is 400."""
     response = client.post("/add", data=json.dumps(TOM), content_type="text/plain")
-    assert (response.status_code, bool(error(response))) == (415, True)
+    assert (response.status_code, bool(error(response))) == (400, True)
     good = client.post("/add", data=json.dumps(TOM), content_type="application/vnd.cat+json")
     assert good.status_code == 200
 

@@ -55,12 +55,12 @@ def _database() -> Database:
 
 
 def _body() -> dict[str, Any]:
-    """Return the JSON object of the request; abort with 400, 413 or 415 if there is none."""
+    """Return the JSON object of the request; abort with 400 or 413 if there is none."""
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     if (request.content_length or 0) > limit:
         abort(413, f"The body is larger than {limit} bytes.")
     if request.mimetype and not request.is_json:
-        abort(415, f"The body must be application/json, not {request.mimetype}.")
+        abort(400, f"The body must be application/json, not {request.mimetype}.")
     body = request.get_json(force=True, silent=True)
     if not isinstance(body, dict):
         abort(400, "The body must be a JSON object.")

@@ -8,9 +8,11 @@ module: flask_sdist
 short_description: Build a reproducible sdist of a source tree, once per content
 description:
   - Takes a source tree with C(pyproject.toml) or C(setup.py), or an sdist that exists already.
-  - A tree is built with its own build backend through the C(build) library, in an isolated environment.
-  - The archive is written again with sorted members, no owners and no times, so that the same tree gives the same bytes.
-  - The result is kept in a cache under the hash of the tree. The cache is no state of any host, so nothing is ever reported as changed.
+  - A tree is built with its own build backend by the C(build) library, in isolation.
+  - The archive is written again with sorted members, no owners and no times,
+    so that the same tree gives the same bytes.
+  - The result is kept in a cache under the hash of the tree.
+    The cache is no state of any host, so nothing is ever reported as changed.
 options:
   source:
     description: Path of the source tree or of an sdist (C(.tar.gz)).
@@ -21,7 +23,7 @@ options:
     type: path
     required: true
   lock_file:
-    description: Name of a pip requirements file with the pinned dependencies, looked up in the source.
+    description: Name of a pip requirements file with pinned dependencies, looked up in the source.
     type: str
     default: requirements.lock
 author: [Slipway]
@@ -63,7 +65,7 @@ class SdistError(Exception):
 
 
 def files_of(tree: Path) -> list[Path]:
-    """The files of a source tree that count as content, sorted, relative to it."""
+    """Return the files of a source tree that count as content, sorted, relative to it."""
     found: list[Path] = []
     for directory, names, files in os.walk(tree):
         skipped = IGNORED(directory, names + files)
@@ -77,7 +79,7 @@ def files_of(tree: Path) -> list[Path]:
 
 
 def hash_of(tree: Path) -> str:
-    """Hash of names, modes and bytes of a tree, and of the commit where a version comes from git."""
+    """Return the hash of a tree, and of its commit where git gives the version."""
     digest = hashlib.sha256()
     for path in files_of(tree):
         full = tree / path
@@ -85,8 +87,14 @@ def hash_of(tree: Path) -> str:
         executable = bool(full.stat().st_mode & 0o100)
         digest.update(f"{path}\0{executable}\0{len(data)}\0".encode())
         digest.update(data)
-    metadata = b"".join((tree / n).read_bytes() for n in ("pyproject.toml", "setup.py", "setup.cfg") if (tree / n).is_file())
-    if re.search(rb"setuptools[-_]scm|hatch-vcs|versioneer|setuptools-git-versioning|dunamai", metadata):
+    metadata = b"".join(
+        (tree / n).read_bytes()
+        for n in ("pyproject.toml", "setup.py", "setup.cfg")
+        if (tree / n).is_file()
+    )
+    if re.search(
+        rb"setuptools[-_]scm|hatch-vcs|versioneer|setuptools-git-versioning|dunamai", metadata
+    ):
         described = subprocess.run(
             ["git", "-C", str(tree), "describe", "--tags", "--always", "--dirty", "--long"],
             capture_output=True, check=False,
@@ -98,37 +106,52 @@ def hash_of(tree: Path) -> str:
 def normalise(sdist: Path, target: Path) -> None:
     """Write `sdist` again to `target` with everything taken out that differs between two builds."""
     packed = io.BytesIO()
-    with tarfile.open(sdist, "r:*") as before, tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as after:
+    with (
+        tarfile.open(sdist, "r:*") as before,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as after,
+    ):
         for member in sorted(before.getmembers(), key=lambda m: m.name):
             clean = tarfile.TarInfo(member.name)
             clean.size, clean.type, clean.linkname = member.size, member.type, member.linkname
             clean.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
             after.addfile(clean, before.extractfile(member) if member.isreg() else None)
     partial = target.with_suffix(f".{os.getpid()}.partial")
-    with partial.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as archive:
+    with (
+        partial.open("wb") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as archive,
+    ):
         archive.write(packed.getvalue())
     partial.replace(target)
 
 
 def build(tree: Path) -> Path:
-    """Build the sdist of `tree` in a temporary copy; the caller removes the directory that holds it."""
+    """Build the sdist of `tree` in a temporary copy; the caller removes its directory."""
     if not any((tree / name).is_file() for name in ("pyproject.toml", "setup.py")):
         raise SdistError(
-            f"flask_source {tree} has neither pyproject.toml nor setup.py, so it is no Python package: "
-            "add one of them, or name the directory that holds it."
+            f"flask_source {tree} has neither pyproject.toml nor setup.py, "
+            "so it is no Python package: add one of them, or name the directory that holds it."
         )
     scratch = Path(tempfile.mkdtemp(prefix="slipway-sdist-"))
     # A copy, because build backends leave files in the tree that they build.
-    shutil.copytree(tree, scratch / "tree", ignore=IGNORED, symlinks=True, ignore_dangling_symlinks=True)
+    shutil.copytree(
+        tree, scratch / "tree", ignore=IGNORED, symlinks=True, ignore_dangling_symlinks=True
+    )
     made = subprocess.run(
-        [sys.executable, "-m", "build", "--sdist", "--outdir", str(scratch / "out"), str(scratch / "tree")],
+        [sys.executable, "-m", "build", "--sdist", "--outdir", scratch / "out", scratch / "tree"],
         capture_output=True, text=True, check=False,
         env={**os.environ, "SOURCE_DATE_EPOCH": "315532800"},
     )  # fmt: skip
     if made.returncode != 0:
         shutil.rmtree(scratch)
-        said = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", made.stdout + made.stderr).splitlines() if line.strip()]
-        reason = next((line for line in reversed(said) if not line.startswith(("ERROR Backend", "  File"))), "no output")
+        said = [
+            line
+            for line in re.sub(r"\x1b\[[0-9;]*m", "", made.stdout + made.stderr).splitlines()
+            if line.strip()
+        ]
+        reason = next(
+            (line for line in reversed(said) if not line.startswith(("ERROR Backend", "  File"))),
+            "no output",
+        )
         raise SdistError(
             f"The sdist of flask_source {tree} could not be built ({reason.strip()[:300]}): "
             f"`python -m build --sdist {tree}` shows all of it."
@@ -137,14 +160,17 @@ def build(tree: Path) -> Path:
 
 
 def describe(sdist: Path, lock_file: str) -> dict[str, Any]:
-    """Name, version, hash and lock of an sdist; raise SdistError when it is none."""
+    """Return name, version, hash and lock of an sdist; raise SdistError when it is none."""
     try:
         with tarfile.open(sdist, "r:*") as archive:
             members = {m.name: m for m in archive.getmembers() if m.isreg()}
-            info = next((m for name, m in members.items() if re.fullmatch(r"[^/]+/PKG-INFO", name)), None)
+            info = next(
+                (m for name, m in members.items() if re.fullmatch(r"[^/]+/PKG-INFO", name)), None
+            )
             if info is None:
                 raise SdistError(
-                    f"flask_source {sdist} holds no PKG-INFO, so it is no sdist: make one with `python -m build --sdist`."
+                    f"flask_source {sdist} holds no PKG-INFO, so it is no sdist: "
+                    "make one with `python -m build --sdist`."
                 )
             stream = archive.extractfile(info)
             assert stream is not None
@@ -154,8 +180,8 @@ def describe(sdist: Path, lock_file: str) -> dict[str, Any]:
             lock_text = text.read().decode() if text else ""
     except (tarfile.TarError, EOFError, OSError) as problem:
         raise SdistError(
-            f"flask_source {sdist} cannot be read as an sdist ({problem}): name a source tree or a .tar.gz made by "
-            "`python -m build --sdist`."
+            f"flask_source {sdist} cannot be read as an sdist ({problem}): "
+            "name a source tree or a .tar.gz made by `python -m build --sdist`."
         ) from problem
     return {
         "path": str(sdist),
@@ -167,9 +193,12 @@ def describe(sdist: Path, lock_file: str) -> dict[str, Any]:
 
 
 def sdist_of(source: Path, cache: Path, lock_file: str) -> dict[str, Any]:
-    """The sdist of `source` out of the cache, built first where it is not there."""
+    """Return the sdist of `source` out of the cache, built first where it is not there."""
     if not source.exists():
-        raise SdistError(f"flask_source {source} does not exist on the control node: name a source tree or an sdist.")
+        raise SdistError(
+            f"flask_source {source} does not exist on the control node: "
+            "name a source tree or an sdist."
+        )
     if source.is_file():
         return describe(source, lock_file)
     kept = cache / hash_of(source)
@@ -197,7 +226,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = sdist_of(Path(module.params["source"]), Path(module.params["cache"]), module.params["lock_file"])
+        result = sdist_of(
+            Path(module.params["source"]), Path(module.params["cache"]), module.params["lock_file"]
+        )
     except (SdistError, OSError) as problem:
         module.fail_json(msg=str(problem))
     module.exit_json(changed=False, **result)
