@@ -1,0 +1,122 @@
+"""Filters that turn what the engine says into a report."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def health_of(status: str) -> str:
+    """Return the health that the engine's status text ends in, or an empty string."""
+    found = re.search(r"\((healthy|unhealthy|health: starting)\)", status)
+    return found.group(1).removeprefix("health: ") if found else ""
+
+
+def status_of(
+    project: str,
+    parts: Iterable[str],
+    host: Mapping[str, Any],
+    sizes: Iterable[str],
+    current: str,
+) -> dict[str, Any]:
+    """Return the report on a project.
+
+    `host` is what docker_host_info returned, `sizes` are lines of `du` (bytes, tab, path),
+    `current` is the text of the file that names the serving release.
+    """
+    containers = sorted(
+        (
+            {
+                "name": item["Names"][0].lstrip("/"),
+                "part": item["Labels"].get("slipway.part", ""),
+                "state": item["State"],
+                "health": health_of(item["Status"]),
+                "since": re.sub(r"\s*\(.*\)$", "", item["Status"]),
+                # An image that was replaced has no name any more.
+                "image": re.sub(r"^sha256:(.{12}).*", r"\1", item["Image"]),
+                "ports": sorted(
+                    f"{port['IP']}:{port['PublicPort']}"
+                    for port in item.get("Ports") or []
+                    if port.get("PublicPort")
+                ),
+            }
+            for item in host["containers"]
+        ),
+        key=lambda container: str(container["name"]),
+    )
+    bytes_of = {
+        path: int(size) for size, path in (line.split("\t", 1) for line in sizes if "\t" in line)
+    }
+    volumes = sorted(
+        (
+            {"name": item["Name"], "bytes": bytes_of.get(item["Mountpoint"], 0)}
+            for item in host["volumes"]
+        ),
+        key=lambda volume: str(volume["name"]),
+    )
+    there = {container["part"] for container in containers}
+    problems = [f"no {part} container" for part in parts if part not in there] + [
+        f"{container['name']} is {container['health'] or container['state']}"
+        for container in containers
+        if container["part"] in parts
+        and (container["state"] != "running" or container["health"] not in ("healthy", ""))
+    ]
+    return {
+        "project": project,
+        "release": json.loads(current) if current else None,
+        "containers": containers,
+        "volumes": volumes,
+        "problems": problems,
+    }
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as a person writes it."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as aligned lines."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def status_table(report: Mapping[str, Any]) -> str:
+    """Return the report as text for a person."""
+    release = report["release"]
+    serving = (
+        f"{release['release']} ({release['package']} {release['version']})" if release else "none"
+    )
+    lines = [f"Project  {report['project']}", f"Release  {serving}", ""]
+    lines += table(
+        [("CONTAINER", "STATE", "HEALTH", "SINCE", "PORTS", "IMAGE")]
+        + [
+            (c["name"], c["state"], c["health"] or "-", c["since"], " ".join(c["ports"]) or "-",
+             c["image"])
+            for c in report["containers"]
+        ]
+    )  # fmt: skip
+    lines.append("")
+    lines += table(
+        [("VOLUME", "SIZE")]
+        + [(volume["name"], size(volume["bytes"])) for volume in report["volumes"]]
+    )
+    return "\n".join(lines)
+
+
+class FilterModule:
+    """The filters of the status role."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return the filters by name."""
+        return {"status_of": status_of, "status_table": status_table}
