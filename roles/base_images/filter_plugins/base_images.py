@@ -82,33 +82,37 @@ def digests_in(text: str) -> list[str]:
     return [f"sha256:{digest}" for digest in re.findall(r"[0-9a-f]{64}", text)]
 
 
+def entries_of(manifests: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return (archive, image) for each image of the archives."""
+    return [(path, entry) for path, text in manifests.items() for entry in json.loads(text)]
+
+
 def archive_candidates(
-    manifests: Iterable[str], indexes: Iterable[str], wanted: Mapping[str, str]
+    manifests: Mapping[str, str], indexes: Iterable[str], wanted: Mapping[str, str]
 ) -> Candidates:
     """Return the images of archives that have the wanted version ('' takes any).
 
-    manifests are the texts of the archives' manifest.json, indexes those of index.json. An engine
+    manifests are the texts of manifest.json by archive, indexes those of index.json. An engine
     names an image by the digest of its configuration or, with the containerd image store, by that
     of its manifest: both count.
     """
-    entries = [entry for text in manifests for entry in json.loads(text)]
     digests = digests_in("".join(indexes))
     candidates: Candidates = {}
     for name, version in wanted.items():
         tail = rf"{re.escape(version)}(?:[.-]|$)" if version else ""
         fits = re.compile(rf"(?:^|/){name}:{tail}")
-        for entry in entries:
+        for path, entry in entries_of(manifests):
             tag = next((tag for tag in entry.get("RepoTags") or [] if fits.search(tag)), None)
             if tag:
-                candidates[name] = {"name": tag, "ids": digests_in(entry["Config"]) + digests}
+                ids = digests_in(entry["Config"]) + digests
+                candidates[name] = {"name": tag, "ids": ids, "archive": path}
                 break
     return candidates
 
 
-def archive_tags(manifests: Iterable[str]) -> list[str]:
+def archive_tags(manifests: Mapping[str, str]) -> list[str]:
     """Return the names of all images of archives."""
-    entries = [entry for text in manifests for entry in json.loads(text)]
-    return [tag for entry in entries for tag in entry.get("RepoTags") or []]
+    return [tag for _, entry in entries_of(manifests) for tag in entry.get("RepoTags") or []]
 
 
 def find(name: str, images: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -162,6 +166,7 @@ class FilterModule:
             "base_images_archive_tags": archive_tags,
             "base_images_debian_candidates": debian_candidates,
             "base_images_debian_refusals": debian_refusals,
+            "base_images_find": lambda candidate, images: find(candidate["name"], images),
             "base_images_missing": missing,
             "base_images_registry_candidates": registry_candidates,
             "base_images_resolved": resolved,

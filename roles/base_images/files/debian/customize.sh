@@ -25,6 +25,9 @@ Acquire::Retries "3";
 APT::Keep-Downloaded-Packages "false";
 CONF
 
+# What the host's administrator decided about the age of its mirror's lists holds for the same mirror in here.
+grep '^Acquire::Check-' "$root/etc/apt/apt.conf.d/99mmdebstrap" >>"$root/etc/apt/apt.conf.d/slipway" || true
+
 # The host's own: the engine writes these into each container. The options were for the build.
 rm -f "$root/etc/apt/apt.conf.d/99mmdebstrap" "$root/etc/dpkg/dpkg.cfg.d/99mmdebstrap" "$root/etc/hostname"
 : >"$root/etc/resolv.conf"

@@ -101,14 +101,14 @@ refuse_wrong_data() {
 drop_root() {
   local directory
   mkdir -p "$PGDATA" "$socket_directory"
-  chmod 0700 "$PGDATA"
   directory=$PGDATA
   while [[ $directory == "$home"/* ]]; do
     chown postgres:postgres "$directory"
     directory=${directory%/*}
   done
   find "$PGDATA" ! -user postgres -exec chown postgres:postgres {} +
-  # Somebody may have mounted a directory here that does not let itself be changed; the server says so if that matters.
+  # What is mounted here may not let itself be changed; the server says so if that matters.
+  chmod 0700 "$PGDATA" || true
   chown postgres:postgres "$socket_directory" || true
   chmod 3777 "$socket_directory" || true
   if [[ -n ${POSTGRES_INITDB_WALDIR:-} ]]; then
