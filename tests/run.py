@@ -1,0 +1,450 @@
+"""What `./slipway test [NAME...]` runs: linters, fast tests, Molecule scenarios.
+
+Each part's whole output goes to `.slipway/test/NAME.log`; a part that fails shows the end of it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LOGS = ROOT / ".slipway" / "test"
+CACHE = Path(os.environ.get("HOME", "/root")) / ".cache" / "slipway" / "test"
+LABEL = "slipway.test"
+# Two test hosts keep two cores busy; more only wait for each other.
+LANES = int(os.environ.get("SLIPWAY_TEST_LANES", "2"))
+TAIL = 40
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Result:
+    """What came of a part."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    reason: str = ""
+
+
+@dataclass
+class Part:
+    """Something that runs on its own, with a log of its own."""
+
+    name: str
+    groups: tuple[str, ...]
+    run: Callable[[Part], Result]
+    needs_hosts: bool = False
+    # The longest begins first, so that no lane ends up with it alone.
+    seconds: int = 0
+    names: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Gather the words that select the part."""
+        self.names = (self.name, *self.groups)
+
+    @property
+    def log(self) -> Path:
+        """Return the path of the part's log."""
+        return LOGS / f"{self.name}.log"
+
+
+class StoppedError(Exception):
+    """Somebody wants the run to end."""
+
+
+class Runner:
+    """Runs parts in lanes, and programs as children that end with it."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._lock = threading.Lock()
+        self._children: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+        self.total = Result()
+
+    def say(self, text: str) -> None:
+        """Print whole lines, from any lane."""
+        with self._lock:
+            print(text, flush=True)
+
+    def call(self, part: Part, *command: str, cwd: Path = ROOT, **environment: str) -> int:
+        """Run a program, its output in the part's log, and return its exit code."""
+        with part.log.open("ab") as log:
+            log.write(f"$ {' '.join(command)}\n".encode())
+            log.flush()
+            with self._lock:
+                if self._stopped:
+                    raise StoppedError
+                child = subprocess.Popen(
+                    command,
+                    cwd=cwd,
+                    env=os.environ | environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+                self._children.add(child)
+            try:
+                return child.wait()
+            finally:
+                with self._lock:
+                    self._children.discard(child)
+
+    def stop(self) -> None:
+        """End the children that run, and start no other."""
+        with self._lock:
+            self._stopped = True
+            children = list(self._children)
+        for child in children:
+            with_group(child, signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        for child in children:
+            try:
+                child.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                with_group(child, signal.SIGKILL)
+
+    def one(self, part: Part) -> None:
+        """Run one part and say how it ended."""
+        self.say(f"  start    {part.name}")
+        began = time.monotonic()
+        part.log.unlink(missing_ok=True)
+        try:
+            result = part.run(part)
+        except StoppedError:
+            return
+        except Exception as problem:  # a broken test must not pass for a missing one
+            result = Result(failed=1, reason=f"{type(problem).__name__}: {problem}")
+        if self._stopped:
+            return
+        took = time.monotonic() - began
+        state = "FAILED" if result.failed else "passed" if result.passed else "skipped"
+        counts = (
+            f"  ({count(result)})" if result.passed + result.failed + result.skipped > 1 else ""
+        )
+        lines = [f"  {state:8} {part.name:14} {took:6.1f} s{counts}"]
+        if result.reason:
+            lines.append(f"           {result.reason}")
+        if result.failed and part.log.exists():
+            shown = ANSI.sub("", part.log.read_text(errors="replace")).splitlines()[-TAIL:]
+            lines += [f"    | {line}" for line in shown]
+            lines.append(f"           all of it: {part.log.relative_to(ROOT)}")
+        self.say("\n".join(lines))
+        with self._lock:
+            self.total.passed += result.passed
+            self.total.failed += result.failed
+            self.total.skipped += result.skipped
+
+    def parts(self, parts: list[Part]) -> None:
+        """Run parts side by side, as many as there are lanes."""
+        waiting = sorted(parts, key=lambda part: -part.seconds)
+
+        def lane() -> None:
+            while True:
+                with self._lock:
+                    if self._stopped or not waiting:
+                        return
+                    part = waiting.pop(0)
+                self.one(part)
+
+        lanes = [threading.Thread(target=lane, daemon=True) for _ in range(LANES)]
+        for each in lanes:
+            each.start()
+        for each in lanes:
+            # In slices, so that an interrupt is seen.
+            while each.is_alive():
+                each.join(0.5)
+
+
+def with_group(child: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal to a child and its children."""
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def count(result: Result) -> str:
+    """Return the numbers as the last line has them."""
+    skipped = f", {result.skipped} skipped" if result.skipped else ""
+    return f"{result.passed} passed, {result.failed} failed{skipped}"
+
+
+RUNNER = Runner()
+
+
+def program(*command: str) -> Callable[[Part], Result]:
+    """Return a part that is one program, and that is skipped where the program is not there."""
+
+    def run(part: Part) -> Result:
+        if shutil.which(command[0]) is None:
+            return Result(skipped=1, reason=f"{command[0]} is not in the tool environment")
+        code = RUNNER.call(part, *command)
+        return Result(failed=1) if code else Result(passed=1)
+
+    return run
+
+
+def on_files(*command: str, find: Callable[[], list[str]]) -> Callable[[Part], Result]:
+    """Return a part that is one program on the files found."""
+
+    def run(part: Part) -> Result:
+        files = find()
+        if not files:
+            return Result(failed=1, reason=f"found no file for {command[0]}")
+        return program(*command, *files)(part)
+
+    return run
+
+
+def project_files() -> list[str]:
+    """Return the project's files, those that are not committed yet among them."""
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, capture_output=True, check=True,
+        )  # fmt: skip
+        names = listed.stdout.decode().split("\0")
+    except (OSError, subprocess.CalledProcessError):  # an unpacked archive
+        names = [
+            str(path.relative_to(ROOT))
+            for path in ROOT.rglob("*")
+            if path.relative_to(ROOT).parts[0] not in {".slipway", ".git"}
+        ]
+    return sorted(name for name in names if name and (ROOT / name).is_file())
+
+
+def shell_files() -> list[str]:
+    """Return the shell scripts, also those that only their first line gives away."""
+    return [
+        name
+        for name in project_files()
+        if name.endswith(".sh")
+        or re.match(rb"#!.*\b(ba|da)?sh\b", (ROOT / name).open("rb").readline(100))
+    ]
+
+
+def docker_files() -> list[str]:
+    """Return the Dockerfiles that are no templates."""
+    return [name for name in project_files() if Path(name).name == "Dockerfile"]
+
+
+def pytest(directory: str, cwd: str = ".") -> Callable[[Part], Result]:
+    """Return a part that counts each test of a directory."""
+
+    def run(part: Part) -> Result:
+        report = LOGS / f"{part.name}.xml"
+        report.unlink(missing_ok=True)
+        code = RUNNER.call(
+            part, sys.executable, "-m", "pytest", directory, "-q", f"--junit-xml={report}",
+            cwd=ROOT / cwd,
+        )  # fmt: skip
+        result = Result()
+        if report.exists():
+            suite = next(ET.parse(report).getroot().iter("testsuite"))  # noqa: S314 (our own file)
+            result.failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+            result.skipped = int(suite.get("skipped", 0))
+            result.passed = int(suite.get("tests", 0)) - result.failed - result.skipped
+        if code and not result.failed:
+            result.failed = 1
+            result.reason = f"pytest ended with {code}"
+        return result
+
+    return run
+
+
+def molecule(part: Part) -> Result:
+    """Run a scenario."""
+    code = RUNNER.call(
+        part, "molecule", "test", "--scenario-name", part.name, MOLECULE_COMMAND_BORDERS="false"
+    )
+    if code == 0:
+        return Result(passed=1)
+    # Molecule keeps the host of a scenario that failed; its log is what stays.
+    RUNNER.call(part, "docker", "rm", "--force", "--volumes", f"slipway-test-{part.name}")
+    return Result(failed=1)
+
+
+# Measured on two cores: what the order of the scenarios follows.
+SECONDS = {
+    "stack": 400, "guestbook": 220, "flask": 240, "base_images": 200, "docker": 150,
+    "postgres": 150, "nginx": 90,
+}  # fmt: skip
+
+
+def all_parts() -> list[Part]:
+    """Return every part there is."""
+    fast = ("fast",)
+    lint = ("lint", "fast")
+    parts = [
+        Part("ansible-lint", lint, program("ansible-lint", "--offline", "--nocolor"), seconds=60),
+        Part("yamllint", lint, program("yamllint", "--strict", ".")),
+        Part("ruff", lint, program("ruff", "check", "--no-cache")),
+        Part("ruff-format", lint, program("ruff", "format", "--no-cache", "--check")),
+        Part("mypy", lint, program("mypy", "."), seconds=10),
+        Part("shellcheck", lint, on_files("shellcheck", find=shell_files)),
+        Part("hadolint", lint, on_files("hadolint", find=docker_files)),
+        Part("unit", fast, pytest("tests/unit"), seconds=40),
+        Part("app", fast, pytest("tests", cwd="app"), seconds=40),
+    ]
+    for scenario in sorted(ROOT.glob("molecule/*/molecule.yml")):
+        name = scenario.parent.name
+        parts.append(Part(name, ("molecule",), molecule, True, SECONDS.get(name, 60)))
+    return parts
+
+
+def recipe() -> str:
+    """Return a checksum of what base images and test hosts are made from."""
+    digest = hashlib.sha256(os.environ.get("MOLECULE_HOST_IMAGE", "").encode())
+    for name in project_files():
+        if name.startswith(("roles/base_images/", "tests/host/")):
+            digest.update(f"{name}\0".encode() + (ROOT / name).read_bytes())
+    return digest.hexdigest()
+
+
+def docker(*command: str) -> str:
+    """Ask the engine outside; return nothing when it does not answer."""
+    try:
+        return subprocess.run(
+            ["docker", *command], capture_output=True, text=True, check=True, timeout=120
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def remove_hosts() -> None:
+    """Remove the test hosts that a run left behind when it was killed."""
+    left = docker("ps", "--all", "--quiet", f"--filter=label={LABEL}").split()
+    if left:
+        docker("rm", "--force", "--volumes", *left)
+
+
+def make_ready(part: Part) -> Result:
+    """Get an engine, the base images and the images of the test hosts, once."""
+    wanted = recipe()
+    label = '{{index .Config.Labels "slipway.test.recipe"}}'
+    images = [f"slipway-test/host:{stage}" for stage in ("bare", "engine")]
+    stamp = CACHE / "base-images.recipe"
+    made = (CACHE / "base-images.tar").exists() and stamp.exists() and stamp.read_text() == wanted
+    if made and all(docker("inspect", f"--format={label}", image) == wanted for image in images):
+        return Result(passed=1, reason="made before")
+    stamp.unlink(missing_ok=True)
+    # The archive of an older recipe would be taken for the new one.
+    (CACHE / "base-images.tar").unlink(missing_ok=True)
+    code = RUNNER.call(
+        part, "ansible-playbook", "--inventory=localhost,", str(ROOT / "tests/host/ready.yml"),
+        ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), SLIPWAY_TEST_RECIPE=wanted,
+    )  # fmt: skip
+    if code:
+        return Result(failed=1)
+    stamp.write_text(wanted)
+    return Result(passed=1)
+
+
+def may_have_engine() -> str:
+    """Return why there can be no test hosts on this machine; nothing when there can."""
+    if docker("version", "--format={{.Server.Version}}") or os.geteuid() == 0:
+        return ""
+    if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
+        return ""
+    return (
+        "no Docker Engine answers, and this user can't install one: run it with sudo, or start one"
+    )
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the lock of the test hosts: their names are the same for every run on this machine."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Waiting for another run on this machine to end.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def with_hosts(parts: list[Part]) -> None:
+    """Run the parts that need test hosts."""
+    reason = may_have_engine()
+    if not reason:
+        with alone():
+            remove_hosts()
+            ready = Part("hosts", (), make_ready)
+            before = (RUNNER.total.passed, RUNNER.total.failed)
+            RUNNER.one(ready)
+            # Not a test; it counts only when it fails.
+            RUNNER.total.passed = before[0]
+            if RUNNER.total.failed == before[1]:
+                try:
+                    RUNNER.parts(parts)
+                finally:
+                    remove_hosts()
+                return
+            reason = "there are no test hosts, see above"
+    for part in parts:
+        RUNNER.say(f"  skipped  {part.name}: {reason}")
+        RUNNER.total.skipped += 1
+
+
+def choose(words: list[str], parts: list[Part]) -> list[Part]:
+    """Return the parts that the words name; end the program at a word that names none."""
+    known = {name for part in parts for name in part.names} | {"soak", "all"}
+    unknown = [word for word in words if word not in known]
+    if unknown:
+        print(
+            f"slipway: there is no test '{unknown[0]}': {', '.join(sorted(known))}.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    return [p for p in parts if not words or "all" in words or set(words) & set(p.names)]
+
+
+def main() -> int:
+    """Run what the command line names."""
+    os.chdir(ROOT)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    LOGS.mkdir(parents=True, exist_ok=True)
+    words = sys.argv[1:]
+    chosen = choose(words, all_parts())
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if "soak" in words:
+        RUNNER.say("  skipped  soak: no long form exists yet")
+        RUNNER.total.skipped += 1
+    try:
+        RUNNER.parts([part for part in chosen if not part.needs_hosts])
+        hosts = [part for part in chosen if part.needs_hosts]
+        if hosts:
+            with_hosts(hosts)
+    except KeyboardInterrupt:
+        RUNNER.stop()
+        if any(part.needs_hosts for part in chosen):
+            remove_hosts()
+        print("interrupted", file=sys.stderr)
+        return 130
+    minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    print(f"in {minutes} min {seconds:02d} s", flush=True)
+    print(count(RUNNER.total), flush=True)
+    return 1 if RUNNER.total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
