@@ -156,6 +156,19 @@ def resolved(
     }
 
 
+def complaint(result: Mapping[str, Any]) -> str:
+    """Return what a failed build says is wrong: the first error line of apt, mmdebstrap or a step.
+
+    The engine's log comes as the text of a Python list, in colours; it repeats the commands that it
+    runs, so it is read from where the last one started.
+    """
+    message = str(result.get("msg") or "")
+    text = "\n".join([str(result.get("stderr") or ""), message.rpartition("---> Running in")[2]])
+    text = re.sub(r"(\x1b|\\x1b)\[[0-9;]*m", "", text)
+    error = re.search(r"(?<![A-Za-z])E(?:', ')?:[ ',]+(.+?)(?:\\n|\\r|', '|\n|$)", text)
+    return (error.group(1) if error else message or "no reason given")[:300].strip()
+
+
 class FilterModule:
     """The role's filters."""
 
@@ -164,6 +177,7 @@ class FilterModule:
         return {
             "base_images_archive_candidates": archive_candidates,
             "base_images_archive_tags": archive_tags,
+            "base_images_complaint": complaint,
             "base_images_debian_candidates": debian_candidates,
             "base_images_debian_refusals": debian_refusals,
             "base_images_find": lambda candidate, images: find(candidate["name"], images),

@@ -1,0 +1,166 @@
+"""Tests of the role's filters."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PATH = Path(__file__).parents[1] / "filter_plugins" / "base_images.py"
+spec = importlib.util.spec_from_file_location("base_images_filters", PATH)
+assert spec is not None
+assert spec.loader is not None
+filters = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(filters)
+
+NAMES = ["nginx", "python", "postgres"]
+VERSIONS = {"nginx": "1.28", "python": "3.13", "postgres": "17"}
+SHIPPED = {
+    "bookworm": {"nginx": "1.22", "python": "3.11", "postgres": "15"},
+    "trixie": {"nginx": "1.26", "python": "3.13", "postgres": "17"},
+}
+RECIPES = dict.fromkeys(NAMES, "FROM x")
+A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+def debian(
+    versions: dict[str, str] = VERSIONS, suites: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """Return the candidates built from Debian packages."""
+    found: dict[str, Any] = filters.debian_candidates(
+        NAMES, versions, SHIPPED, "trixie", suites or {}, RECIPES
+    )
+    return found
+
+
+def image(name: str, ident: str = A, recipe: str | None = None) -> dict[str, Any]:
+    """Return what docker_image_info tells about an image."""
+    labels = {"org.slipway.recipe": recipe} if recipe else None
+    return {"Id": ident, "RepoTags": [name], "RepoDigests": [], "Config": {"Labels": labels}}
+
+
+def test_registry_pins_a_digest_instead_of_a_tag() -> None:
+    tags = {"nginx": "1.28", "python": "3.13-slim", "postgres": "17"}
+    found = filters.registry_candidates(NAMES, "mirror.example.com/library/", tags, {"python": A})
+    assert found["nginx"]["name"] == "mirror.example.com/library/nginx:1.28"
+    assert found["python"]["name"] == f"mirror.example.com/library/python@{A}"
+
+
+def test_debian_takes_the_suite_that_ships_the_version() -> None:
+    found = debian({**VERSIONS, "postgres": "15"})
+    assert {name: one["suite"] for name, one in found.items()} == {
+        "nginx": "trixie",
+        "python": "trixie",
+        "postgres": "bookworm",
+    }
+    assert found["nginx"]["name"] == "slipway/nginx:1.26"
+    assert filters.debian_refusals(found, SHIPPED) == []
+
+
+def test_debian_refuses_a_version_that_no_suite_ships() -> None:
+    (sentence,) = filters.debian_refusals(debian({**VERSIONS, "postgres": "16"}), SHIPPED)
+    assert "base_images_postgres_version is 16" in sentence
+    assert "15, 17" in sentence
+
+
+def test_debian_refuses_a_suite_that_ships_another_version() -> None:
+    (sentence,) = filters.debian_refusals(debian(suites={"python": "bookworm"}), SHIPPED)
+    assert "base_images_debian_suites.python is bookworm, which ships 3.11" in sentence
+
+
+def test_debian_trusts_a_suite_that_it_does_not_know() -> None:
+    found = debian(suites={"postgres": "sid", "nginx": "sid"})
+    assert filters.debian_refusals(found, SHIPPED) == []
+    assert found["nginx"]["name"] == "slipway/nginx:sid"
+    assert found["postgres"]["name"] == "slipway/postgres:17"
+
+
+def test_an_image_of_another_recipe_is_missing() -> None:
+    found = debian()
+    images = [image(one["name"], recipe=one["recipe"]) for one in found.values()]
+    assert filters.missing(found, images) == []
+    images[1]["Config"]["Labels"] = {"org.slipway.recipe": "older"}
+    images[2]["Config"]["Labels"] = None
+    assert filters.missing(found, images) == ["python", "postgres"]
+
+
+@pytest.mark.parametrize("name", ["nginx:1.28", "registry.example.com/library/nginx:1.28"])
+def test_the_engine_may_leave_out_its_default_registry(name: str) -> None:
+    assert filters.find(name, [image("nginx:1.28")]) is not None
+
+
+def test_a_name_that_only_ends_alike_is_another_image() -> None:
+    assert filters.find("my-nginx:1.28", [image("nginx:1.28")]) is None
+
+
+def test_archives_are_searched_by_image_and_version() -> None:
+    manifests = {
+        "old.tar": json.dumps(
+            [{"RepoTags": ["slipway/postgres:15"], "Config": A.removeprefix("sha256:") + ".json"}]
+        ),
+        "new.tar": json.dumps(
+            [
+                {"RepoTags": None, "Config": "x"},
+                {
+                    "RepoTags": ["python:3.13-slim"],
+                    "Config": "blobs/sha256/" + B.removeprefix("sha256:"),
+                },
+                {"RepoTags": ["postgres:17"], "Config": A.removeprefix("sha256:") + ".json"},
+            ]
+        ),
+    }
+    wanted = {"nginx": "", "python": "3.13", "postgres": "17"}
+    found = filters.archive_candidates(manifests, [], wanted)
+    assert sorted(found) == ["postgres", "python"]
+    assert found["postgres"] == {"name": "postgres:17", "ids": [A], "archive": "new.tar"}
+    assert filters.archive_tags(manifests)[0] == "slipway/postgres:15"
+    assert filters.missing(found, [image("python:3.13-slim", B), image("postgres:17", B)]) == [
+        "postgres"
+    ]
+
+
+def test_an_id_of_the_containerd_image_store_counts_too() -> None:
+    manifests = {"x.tar": json.dumps([{"RepoTags": ["nginx:1.28"], "Config": "x" + A[7:]}])}
+    found = filters.archive_candidates(manifests, [f'{{"digest": "{B}"}}'], {"nginx": ""})
+    assert filters.missing(found, [image("nginx:1.28", B)]) == []
+
+
+def test_resolved_leaves_the_id_empty_where_there_is_no_image() -> None:
+    found = {"nginx": {"name": "nginx:1.28"}, "python": {"name": "python:3.13-slim"}}
+    assert filters.resolved(found, [image("nginx:1.28")]) == {
+        "nginx": {"name": "nginx:1.28", "id": A},
+        "python": {"name": "python:3.13-slim", "id": ""},
+    }
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        (
+            {
+                "msg": "non-zero return code",
+                "stderr": "I: x\nErr:1 y\nE: Failed to fetch z\nE: more",
+            },
+            "Failed to fetch z",
+        ),
+        (
+            {
+                "msg": "Error building x, message: echo 'E: no', logs: ['echo E: no', "
+                r"' ---> Running in 1', '\x1b[91mE\x1b[0m', '\x1b[91m: ', 'Failed to fetch z',"
+                " 'E: more']"
+            },
+            "Failed to fetch z",
+        ),
+        (
+            {"msg": "Building x failed", "stderr": "#5 1.2 E: Unable to locate x\n"},
+            "Unable to locate x",
+        ),
+        ({"msg": "no room"}, "no room"),
+        ({}, "no reason given"),
+    ],
+)
+def test_complaint_is_the_first_error(result: dict[str, str], sentence: str) -> None:
+    assert filters.complaint(result) == sentence
