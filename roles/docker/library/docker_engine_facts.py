@@ -1,0 +1,109 @@
+#!/usr/bin/python
+"""Tell what Docker Engine a host has, with nothing but Python's standard library."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_engine_facts
+short_description: Tell what Docker Engine a host has
+description:
+  - Asks the engine for its version through its socket and looks for what comes with it.
+  - Needs neither the C(requests) library nor a Docker client, so it works on a bare host.
+options:
+  socket:
+    description: Path of the engine's socket.
+    type: path
+    default: /var/run/docker.sock
+  marker:
+    description: File that says that Slipway installed the engine.
+    type: path
+    required: true
+author: [Slipway]
+"""
+
+RETURN = r"""
+answers: {description: Whether an engine answers on the socket., type: bool, returned: always}
+version: {description: Its version or an empty string., type: str, returned: always}
+api_version: {description: Its API's version or 0., type: str, returned: always}
+dockerd: {description: Path of the daemon or an empty string., type: str, returned: always}
+ours: {description: Whether Slipway installed it., type: bool, returned: always}
+buildx: {description: Whether its client has the buildx plugin., type: bool, returned: always}
+requests: {description: Whether this Python has the library., type: bool, returned: always}
+"""
+
+import http.client
+import importlib.util
+import json
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """An HTTP connection to a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        """Remember the path."""
+        super().__init__("localhost", timeout=10)
+        self.path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a TCP port."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def version_of(path: str) -> dict[str, Any]:
+    """Return the engine's answer to a request for its version, or nothing when none answers."""
+    connection = SocketConnection(path)
+    try:
+        connection.request("GET", "/version")
+        answer = connection.getresponse()
+        found = json.loads(answer.read()) if answer.status == 200 else {}
+    except (OSError, ValueError, http.client.HTTPException):
+        return {}
+    finally:
+        connection.close()
+    return found if isinstance(found, dict) else {}
+
+
+def has_buildx() -> bool:
+    """Say whether the client on this host has the buildx plugin."""
+    docker = shutil.which("docker", path=PATH)
+    if docker is None:
+        return False
+    asked = subprocess.run([docker, "buildx", "version"], capture_output=True, check=False)
+    return asked.returncode == 0
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "socket": {"type": "path", "default": "/var/run/docker.sock"},
+            "marker": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    version = version_of(module.params["socket"])
+    module.exit_json(
+        changed=False,
+        answers=bool(version),
+        version=version.get("Version", ""),
+        api_version=version.get("ApiVersion", "0"),
+        dockerd=shutil.which("dockerd", path=PATH) or "",
+        ours=Path(module.params["marker"]).exists(),
+        buildx=has_buildx(),
+        requests=importlib.util.find_spec("requests") is not None,
+    )
+
+
+if __name__ == "__main__":
+    main()
