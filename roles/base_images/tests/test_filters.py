@@ -43,6 +43,7 @@ def image(name: str, ident: str = A, recipe: str | None = None) -> dict[str, Any
 
 
 def test_registry_pins_a_digest_instead_of_a_tag() -> None:
+    """A digest replaces the tag; the prefix stays."""
     tags = {"nginx": "1.28", "python": "3.13-slim", "postgres": "17"}
     found = filters.registry_candidates(NAMES, "mirror.example.com/library/", tags, {"python": A})
     assert found["nginx"]["name"] == "mirror.example.com/library/nginx:1.28"
@@ -50,6 +51,7 @@ def test_registry_pins_a_digest_instead_of_a_tag() -> None:
 
 
 def test_debian_takes_the_suite_that_ships_the_version() -> None:
+    """Each image finds its suite, nginx its version."""
     found = debian({**VERSIONS, "postgres": "15"})
     assert {name: one["suite"] for name, one in found.items()} == {
         "nginx": "trixie",
@@ -61,17 +63,20 @@ def test_debian_takes_the_suite_that_ships_the_version() -> None:
 
 
 def test_debian_refuses_a_version_that_no_suite_ships() -> None:
+    """The sentence names the variable and what there is."""
     (sentence,) = filters.debian_refusals(debian({**VERSIONS, "postgres": "16"}), SHIPPED)
     assert "base_images_postgres_version is 16" in sentence
     assert "15, 17" in sentence
 
 
 def test_debian_refuses_a_suite_that_ships_another_version() -> None:
+    """Suite and version must agree."""
     (sentence,) = filters.debian_refusals(debian(suites={"python": "bookworm"}), SHIPPED)
     assert "base_images_debian_suites.python is bookworm, which ships 3.11" in sentence
 
 
 def test_debian_trusts_a_suite_that_it_does_not_know() -> None:
+    """A suite newer than the table is tried."""
     found = debian(suites={"postgres": "sid", "nginx": "sid"})
     assert filters.debian_refusals(found, SHIPPED) == []
     assert found["nginx"]["name"] == "slipway/nginx:sid"
@@ -79,6 +84,7 @@ def test_debian_trusts_a_suite_that_it_does_not_know() -> None:
 
 
 def test_an_image_of_another_recipe_is_missing() -> None:
+    """A changed recipe builds again."""
     found = debian()
     images = [image(one["name"], recipe=one["recipe"]) for one in found.values()]
     assert filters.missing(found, images) == []
@@ -89,14 +95,17 @@ def test_an_image_of_another_recipe_is_missing() -> None:
 
 @pytest.mark.parametrize("name", ["nginx:1.28", "registry.example.com/library/nginx:1.28"])
 def test_the_engine_may_leave_out_its_default_registry(name: str) -> None:
+    """Both spellings are the same image."""
     assert filters.find(name, [image("nginx:1.28")]) is not None
 
 
 def test_a_name_that_only_ends_alike_is_another_image() -> None:
+    """Only whole path parts count."""
     assert filters.find("my-nginx:1.28", [image("nginx:1.28")]) is None
 
 
 def test_archives_are_searched_by_image_and_version() -> None:
+    """Versions, foreign entries and both spellings of ids."""
     manifests = {
         "old.tar": json.dumps(
             [{"RepoTags": ["slipway/postgres:15"], "Config": A.removeprefix("sha256:") + ".json"}]
@@ -123,12 +132,14 @@ def test_archives_are_searched_by_image_and_version() -> None:
 
 
 def test_an_id_of_the_containerd_image_store_counts_too() -> None:
+    """There the id is the digest of the manifest."""
     manifests = {"x.tar": json.dumps([{"RepoTags": ["nginx:1.28"], "Config": "x" + A[7:]}])}
     found = filters.archive_candidates(manifests, [f'{{"digest": "{B}"}}'], {"nginx": ""})
     assert filters.missing(found, [image("nginx:1.28", B)]) == []
 
 
 def test_resolved_leaves_the_id_empty_where_there_is_no_image() -> None:
+    """Check mode needs the name all the same."""
     found = {"nginx": {"name": "nginx:1.28"}, "python": {"name": "python:3.13-slim"}}
     assert filters.resolved(found, [image("nginx:1.28")]) == {
         "nginx": {"name": "nginx:1.28", "id": A},
@@ -163,4 +174,5 @@ def test_resolved_leaves_the_id_empty_where_there_is_no_image() -> None:
     ],
 )
 def test_complaint_is_the_first_error(result: dict[str, str], sentence: str) -> None:
+    """Whoever said it, and in whatever wrapping."""
     assert filters.complaint(result) == sentence
