@@ -40,6 +40,7 @@ lock: {description: Text of the lock file or an empty string., type: str, return
 import email.parser
 import gzip
 import hashlib
+import importlib.util
 import io
 import os
 import re
@@ -130,6 +131,11 @@ def build(tree: Path) -> Path:
         raise SdistError(
             f"flask_source {tree} has neither pyproject.toml nor setup.py, "
             "so it is no Python package: add one of them, or name the directory that holds it."
+        )
+    if importlib.util.find_spec("build") is None:
+        raise SdistError(
+            f"{sys.executable} on the control node has no `build` library: "
+            "run ./slipway, which brings it, or install it with pip."
         )
     scratch = Path(tempfile.mkdtemp(prefix="slipway-sdist-"))
     # A copy, because build backends leave files in the tree that they build.
