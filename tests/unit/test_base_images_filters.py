@@ -1,4 +1,4 @@
-"""Tests of the role's filters."""
+"""Tests of the base_images role's filters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-PATH = Path(__file__).parents[1] / "filter_plugins" / "base_images.py"
+PATH = Path(__file__).parents[2] / "roles/base_images/filter_plugins/base_images.py"
 spec = importlib.util.spec_from_file_location("base_images_filters", PATH)
 assert spec is not None
 assert spec.loader is not None
