@@ -142,8 +142,7 @@ class Runner:
         if result.reason:
             lines.append(f"           {result.reason}")
         if result.failed and part.log.exists():
-            shown = ANSI.sub("", part.log.read_text(errors="replace")).splitlines()[-TAIL:]
-            lines += [f"    | {line}" for line in shown]
+            lines += [f"    | {line}" for line in telling(part.log)]
             lines.append(f"           all of it: {part.log.relative_to(ROOT)}")
         self.say("\n".join(lines))
         with self._lock:
@@ -170,6 +169,18 @@ class Runner:
             # In slices, so that an interrupt is seen.
             while each.is_alive():
                 each.join(0.5)
+
+
+def telling(log: Path) -> list[str]:
+    """Return the lines of a log that tell most: the task that failed, else the last ones."""
+    lines = ANSI.sub("", log.read_text(errors="replace")).splitlines()
+    for number, line in enumerate(lines):
+        # What Ansible writes after a task that failed for good; rescued ones come before.
+        if line.startswith("PLAY RECAP") and any(
+            re.search(r"(failed|unreachable)=[1-9]", after) for after in lines[number : number + 4]
+        ):
+            return lines[max(0, number - TAIL) : number]
+    return lines[-TAIL:]
 
 
 def with_group(child: subprocess.Popen[bytes], number: int) -> None:

@@ -45,8 +45,9 @@ ends_with() {
 printf 'secret of the contract' >"$work/secret"
 mkdir "$work/initdb.d"
 echo "CREATE TABLE kept AS SELECT 'by sql' AS word;" >"$work/initdb.d/1.sql"
-# shellcheck disable=SC2016
-echo 'psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "INSERT INTO kept VALUES ($$by sh$$)"' >"$work/initdb.d/2.sh"
+cat >"$work/initdb.d/2.sh" <<'SCRIPT'
+psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "INSERT INTO kept VALUES ('by sh')"
+SCRIPT
 chmod -R a+rX "$work"
 
 docker run --detach --name contract "$image" >/dev/null
