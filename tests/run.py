@@ -52,6 +52,8 @@ class Part:
     # The longest begins first, so that no lane ends up with it alone.
     seconds: int = 0
     names: tuple[str, ...] = field(init=False)
+    # Whether it ran to its end without a failure.
+    ended: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         """Gather the words that select the part."""
@@ -76,6 +78,7 @@ class Runner:
         self._children: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
         self.total = Result()
+        self.inherited: tuple[int, ...] = ()
 
     def say(self, text: str) -> None:
         """Print whole lines, from any lane."""
@@ -95,6 +98,8 @@ class Runner:
                     cwd=cwd,
                     env=os.environ | environment,
                     stdin=subprocess.DEVNULL,
+                    # A child that outlives a killed run holds the lock until its host is free.
+                    pass_fds=self.inherited,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
@@ -133,8 +138,15 @@ class Runner:
             result = Result(failed=1, reason=f"{type(problem).__name__}: {problem}")
         if self._stopped:
             return
+        part.ended = not result.failed
         took = time.monotonic() - began
-        state = "FAILED" if result.failed else "passed" if result.passed else "skipped"
+        state = (
+            "FAILED"
+            if result.failed
+            else "skipped"
+            if result.skipped and not result.passed
+            else "passed"
+        )
         counts = (
             f"  ({count(result)})" if result.passed + result.failed + result.skipped > 1 else ""
         )
@@ -294,8 +306,8 @@ def molecule(part: Part) -> Result:
 
 # Measured on two cores: what the order of the scenarios follows.
 SECONDS = {
-    "stack": 400, "guestbook": 220, "flask": 240, "base_images": 200, "docker": 150,
-    "postgres": 150, "nginx": 90,
+    "stack": 570, "flask": 250, "guestbook": 250, "postgres": 165, "base_images": 125,
+    "nginx": 115, "docker": 105,
 }  # fmt: skip
 
 
@@ -347,14 +359,17 @@ def remove_hosts() -> None:
 
 
 def make_ready(part: Part) -> Result:
-    """Get an engine, the base images and the images of the test hosts, once."""
+    """Get an engine, the base images and the images of the test hosts, once.
+
+    No test, so it counts only when it fails.
+    """
     wanted = recipe()
     label = '{{index .Config.Labels "slipway.test.recipe"}}'
     images = [f"slipway-test/host:{stage}" for stage in ("bare", "engine")]
     stamp = CACHE / "base-images.recipe"
     made = (CACHE / "base-images.tar").exists() and stamp.exists() and stamp.read_text() == wanted
     if made and all(docker("inspect", f"--format={label}", image) == wanted for image in images):
-        return Result(passed=1, reason="made before")
+        return Result(reason="made before")
     stamp.unlink(missing_ok=True)
     # The archive of an older recipe would be taken for the new one.
     (CACHE / "base-images.tar").unlink(missing_ok=True)
@@ -365,7 +380,7 @@ def make_ready(part: Part) -> Result:
     if code:
         return Result(failed=1)
     stamp.write_text(wanted)
-    return Result(passed=1)
+    return Result()
 
 
 def may_have_engine() -> str:
@@ -389,28 +404,30 @@ def alone() -> Iterator[None]:
         except BlockingIOError:
             print("Waiting for another run on this machine to end.", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
+        RUNNER.inherited = (lock.fileno(),)
         yield
+        RUNNER.inherited = ()
 
 
-def with_hosts(parts: list[Part]) -> None:
-    """Run the parts that need test hosts."""
+def with_hosts(fast: list[Part], hosts: list[Part]) -> None:
+    """Run the parts, those that need test hosts when everything is ready for them."""
     reason = may_have_engine()
-    if not reason:
+    if reason:
+        RUNNER.parts(fast)
+    else:
         with alone():
             remove_hosts()
-            ready = Part("hosts", (), make_ready)
-            before = (RUNNER.total.passed, RUNNER.total.failed)
-            RUNNER.one(ready)
-            # Not a test; it counts only when it fails.
-            RUNNER.total.passed = before[0]
-            if RUNNER.total.failed == before[1]:
+            # Most of it is waiting for packages, so it goes beside the fast parts.
+            ready = Part("hosts", (), make_ready, seconds=1000)
+            RUNNER.parts([ready, *fast])
+            if ready.ended:
                 try:
-                    RUNNER.parts(parts)
+                    RUNNER.parts(hosts)
                 finally:
                     remove_hosts()
                 return
-            reason = "there are no test hosts, see above"
-    for part in parts:
+        reason = "there are no test hosts, see above"
+    for part in hosts:
         RUNNER.say(f"  skipped  {part.name}: {reason}")
         RUNNER.total.skipped += 1
 
@@ -441,10 +458,12 @@ def main() -> int:
         RUNNER.say("  skipped  soak: no long form exists yet")
         RUNNER.total.skipped += 1
     try:
-        RUNNER.parts([part for part in chosen if not part.needs_hosts])
+        fast = [part for part in chosen if not part.needs_hosts]
         hosts = [part for part in chosen if part.needs_hosts]
         if hosts:
-            with_hosts(hosts)
+            with_hosts(fast, hosts)
+        else:
+            RUNNER.parts(fast)
     except KeyboardInterrupt:
         RUNNER.stop()
         if any(part.needs_hosts for part in chosen):
