@@ -53,8 +53,9 @@ options:
     description:
       - V(stderr) leaves nothing but the messages of M(ansible.builtin.debug) on the standard
         output, so that a playbook can print JSON for another program.
+      - V(quiet) shows no progress and no summary, only what failed, on the standard error.
     type: str
-    choices: [stdout, stderr]
+    choices: [stdout, stderr, quiet]
     default: stdout
     env:
       - name: SLIPWAY_PROGRESS
@@ -138,7 +139,9 @@ def step_of(task: Any) -> tuple[object, str, str] | None:
     while role_object._parents:
         role_object = role_object._parents[0]
     role = os.path.basename(role_object.get_name())
-    return id(role_object), role, role
+    start = role_object._from_files.get("tasks")
+    title = f"{role}: {os.path.splitext(start)[0]}" if start else role
+    return id(role_object), role, title
 
 
 def tasks_of(blocks: list[Any]) -> Iterator[Any]:
@@ -274,8 +277,12 @@ class CallbackModule(DefaultCallback):
         return bool(self._display.verbosity)
 
     @property
+    def _quiet(self) -> bool:
+        return bool(self.get_option("progress") == "quiet")
+
+    @property
     def _to_stderr(self) -> bool:
-        return bool(self.get_option("progress") == "stderr")
+        return bool(self.get_option("progress") != "stdout")
 
     @property
     def _stream(self) -> Any:
@@ -283,7 +290,9 @@ class CallbackModule(DefaultCallback):
 
     @property
     def _live(self) -> bool:
-        return not self._verbose and self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        if self._verbose or self._quiet:
+            return False
+        return self._stream.isatty() and os.environ.get("TERM") != "dumb"
 
     def _guard_display(self) -> None:
         """Make room before anybody else (a warning, a worker) writes, where a live line stands."""
@@ -304,6 +313,9 @@ class CallbackModule(DefaultCallback):
         self._display.display = display
 
     def _say(self, text: str = "", color: str | None = None, stderr: bool | None = None) -> None:
+        """Print a line: of the progress, unless `stderr` says to which stream."""
+        if self._quiet and stderr is None:
+            return
         with self._lock:
             to_stderr = self._to_stderr if stderr is None else stderr
             self._display.display(text, color=color, stderr=to_stderr)
@@ -470,6 +482,7 @@ class CallbackModule(DefaultCallback):
             f'No host matches "{pattern}" of the play "{self._play.get_name()}": look at the'
             " inventory (-i) and at --limit.",
             C.COLOR_WARN,
+            self._to_stderr,
         )
 
     def v2_playbook_on_no_hosts_remaining(self) -> None:
@@ -652,7 +665,8 @@ class CallbackModule(DefaultCallback):
     def _fail(self, sentence: str) -> None:
         self._show_head(self._step)
         stderr = self._to_stderr or bool(self.get_option("display_failed_stderr"))
-        self._say(stderr=stderr)
+        if not self._quiet:
+            self._say(stderr=stderr)
         self._say(f"FAILED  {sentence}", C.COLOR_ERROR, stderr)
         if self._hosts > 1:
             self._say(stderr=stderr)

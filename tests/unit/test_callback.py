@@ -417,6 +417,22 @@ def test_messages_are_printed_as_they_are(project: Project) -> None:
     assert RECAP.search(done.stderr)
 
 
+def test_quiet_shows_only_what_failed(project: Project) -> None:
+    """For a verb whose output is that of another program: nothing, or a sentence on stderr."""
+    project.role(
+        "alpha", CHANGE + "\n- name: Try\n  ansible.builtin.fail: {msg: No.}\n  when: bad\n"
+    )
+    project.play("roles: [alpha]")
+    done = project.run("-e", "{bad: false}", SLIPWAY_PROGRESS="quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = project.run("-e", "{bad: true}", SLIPWAY_PROGRESS="quiet")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "FAILED  alpha | Try: No.\n"
+    project.write("site.yml", "- name: The play\n  hosts: nobody\n")
+    assert 'No host matches "nobody"' in project.run(SLIPWAY_PROGRESS="quiet").stderr
+    assert "\033[K" not in project.run_on_terminal(SLIPWAY_PROGRESS="quiet")
+
+
 SLOW = """
 - name: build | Take longer
   ansible.builtin.command: sleep 1
