@@ -1,0 +1,183 @@
+#!/usr/bin/python
+"""Let the releases that no longer serve finish their requests, then stop and remove them."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: flask_retire
+short_description: Let the releases that no longer serve finish their requests, then stop them
+description:
+  - uWSGI's graceful stop drops what waits in the listen queue, and its stats do not count the queue
+    of a unix socket. So a request of our own goes into the queue as the last one; when it is
+    answered, everything before it was taken up, and the stats say when every worker is idle.
+options:
+  project:
+    description: Name of the project.
+    type: str
+    required: true
+  release:
+    description: The release that serves.
+    type: str
+    required: true
+  sockets:
+    description: Directory of the sockets on the host.
+    type: path
+    required: true
+  front:
+    description:
+      - The nginx container; its workers of older configurations must have gone first.
+      - Empty where nginx passes to each release without a reload.
+    type: str
+    default: ""
+  path:
+    description: Path that the last request asks for.
+    type: str
+    default: /
+  timeout:
+    description: Seconds that the requests get.
+    type: int
+    required: true
+author: [Slipway]
+"""
+
+RETURN = r"""
+retired:
+  description: Per release, seconds of drain and stop, and how many requests were cut off.
+  type: list
+  elements: dict
+  returned: success
+drain: {description: Seconds that draining took., type: float, returned: success}
+stop: {description: Seconds that stopping took., type: float, returned: success}
+"""
+
+import json
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.flask_host import docker
+
+PAUSE = 0.05
+# uWSGI's master looks at its workers once a second.
+STOP_SECONDS = 10
+
+
+def packet(path: str) -> bytes:
+    """Return a request in uWSGI's protocol (https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html)."""
+    names = {
+        "REQUEST_METHOD": "GET", "REQUEST_URI": path, "PATH_INFO": path, "QUERY_STRING": "",
+        "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "localhost", "HTTP_X_REQUEST_ID": "drain",
+    }  # fmt: skip
+    body = b"".join(
+        struct.pack("<H", len(part)) + part.encode() for pair in names.items() for part in pair
+    )
+    return struct.pack("<BHB", 0, len(body), 0) + body
+
+
+def exchange(path: Path, sent: bytes, until: float) -> bytes:
+    """Return what a unix socket answers to bytes; raise OSError when nothing comes in time."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        answer = b""
+        connection.settimeout(max(0.1, until - time.monotonic()))
+        connection.connect(str(path))
+        connection.sendall(sent)
+        while data := connection.recv(65536):
+            answer += data
+            connection.settimeout(max(0.1, until - time.monotonic()))
+        return answer
+
+
+def load(stats: Path) -> tuple[int, int]:
+    """Return how many requests run or wait, and how many were answered so far."""
+    found = json.loads(exchange(stats, b"", time.monotonic() + 2))
+    workers = found["workers"]
+    running = sum(core["in_request"] for worker in workers for core in worker["cores"])
+    return running + found["listen_queue"], sum(worker["requests"] for worker in workers)
+
+
+def old_workers(module: Any, front: str) -> bool:
+    """Say whether nginx has workers that still finish what they had before a reload."""
+    return "shutting down" in docker(module, "top", front, check=False)
+
+
+def drain(module: Any, sockets: Path, release: str, until: float) -> int:
+    """Wait until a release has answered all it was asked; return how many requests are left."""
+    while module.params["front"] and time.monotonic() < until:
+        if not old_workers(module, module.params["front"]):
+            break
+        time.sleep(PAUSE)
+    try:
+        if (sockets / f"{release}.sock").is_socket():
+            exchange(sockets / f"{release}.sock", packet(module.params["path"]), until)
+        before = (-1, -1)
+        while True:
+            after = load(sockets / f"{release}.stats")
+            # Twice the same, so that none was on its way from the queue to a worker.
+            if after[0] == 0 and after == before:
+                return 0
+            if time.monotonic() > until:
+                return after[0]
+            before = after
+            time.sleep(PAUSE)
+    except TimeoutError:
+        try:
+            return load(sockets / f"{release}.stats")[0]
+        except (OSError, ValueError, KeyError):
+            return 0
+    except (OSError, ValueError, KeyError):  # nobody listens: it is not running, or never was
+        return 0
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "project": {"type": "str", "required": True},
+            "release": {"type": "str", "required": True},
+            "sockets": {"type": "path", "required": True},
+            "front": {"type": "str", "default": ""},
+            "path": {"type": "str", "default": "/"},
+            "timeout": {"type": "int", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    project, sockets = module.params["project"], Path(module.params["sockets"])
+    prefix = f"{project}-flask-"
+    names = docker(
+        module, "ps", "--all", "--format={{.Names}}\t{{.State}}",
+        f"--filter=label=slipway.project={project}", "--filter=label=slipway.part=flask",
+    ).splitlines()  # fmt: skip
+    old = [
+        (name.removeprefix(prefix), state)
+        for name, state in (line.split("\t") for line in names)
+        if name.startswith(prefix) and name != prefix + module.params["release"]
+    ]
+    retired = []
+    for release, state in [] if module.check_mode else old:
+        began = time.monotonic()
+        until = began + module.params["timeout"]
+        cut = drain(module, sockets, release, until) if state == "running" else 0
+        drained = time.monotonic()
+        docker(module, "stop", "-t", str(1 if cut else STOP_SECONDS), prefix + release)
+        docker(module, "rm", "--force", prefix + release)
+        # uWSGI removes its socket itself, unless it was killed.
+        for name in (f"{release}.sock", f"{release}.stats"):
+            (sockets / name).unlink(missing_ok=True)
+        retired.append(
+            {"release": release, "cut": cut, "drain": round(drained - began, 2),
+             "stop": round(time.monotonic() - drained, 2)}
+        )  # fmt: skip
+    module.exit_json(
+        changed=bool(old),
+        retired=retired,
+        drain=sum(one["drain"] for one in retired),
+        stop=sum(one["stop"] for one in retired),
+    )
+
+
+if __name__ == "__main__":
+    main()

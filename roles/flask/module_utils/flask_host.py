@@ -1,0 +1,113 @@
+"""What the flask role's modules share: the engine's client, whole files, the ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+RELEASE = re.compile(r"[0-9a-f]{12}")
+# Enough to look back a long way, and little enough to be read at each run.
+ENTRIES = 500
+
+
+def docker(module: Any, *arguments: str, check: bool = True) -> str:
+    """Run the engine's client and return what it printed; fail the module when it failed."""
+    code, out, err = module.run_command(["docker", *arguments])
+    if code and check:
+        module.fail_json(msg=f"docker {arguments[0]} failed: {(err or out).strip()}")
+    return "" if code else str(out).strip()
+
+
+def replace(path: Path, text: str, mode: int) -> bool:
+    """Replace a file's content in one step; return whether it was another one."""
+    if path.exists() and path.read_text() == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(aside).chmod(mode)
+    Path(aside).replace(path)
+    return True
+
+
+def link(path: Path, target: str, check: bool = False) -> bool:
+    """Point a symbolic link elsewhere in one step; return whether it pointed elsewhere."""
+    if path.is_symlink() and str(path.readlink()) == target:
+        return False
+    if not check:
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.symlink_to(target)
+        aside.replace(path)
+    return True
+
+
+def now() -> str:
+    """Return the time as it stands in the ledger."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+
+
+class Ledger:
+    """The releases of a project, oldest first, and what came of each attempt to serve them."""
+
+    def __init__(self, state_dir: str) -> None:
+        """Read it; a host without one has had no release."""
+        self.state_dir = Path(state_dir)
+        self.path = self.state_dir / "releases.json"
+        self.entries: list[dict[str, Any]] = (
+            json.loads(self.path.read_text()) if self.path.exists() else []
+        )
+
+    @property
+    def serving(self) -> str:
+        """Return the release that serves, or nothing."""
+        try:
+            return str(json.loads((self.state_dir / "current.json").read_text())["release"])
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    def write(self) -> None:
+        """Put it on the disk, whole."""
+        text = json.dumps(self.entries[-ENTRIES:], indent=1) + "\n"
+        replace(self.path, text, 0o644)
+
+    def settle(self, schema: str) -> None:
+        """Say what became of the attempts that nobody ended: their play was killed."""
+        for entry in self.entries:
+            if entry["outcome"] != "running":
+                continue
+            entry["ended"] = now()
+            if entry["release"] == self.serving:
+                entry.update(outcome="healthy", schema=schema)
+            else:
+                entry["outcome"] = "interrupted"
+
+    def outcomes(self) -> dict[str, str]:
+        """Return what came of each release's last attempt, the newest attempt first."""
+        last: dict[str, str] = {}
+        for entry in reversed(self.entries):
+            last.setdefault(entry["release"], entry["outcome"])
+        return last
+
+    def healthy(self) -> list[str]:
+        """Return the releases whose last attempt ended well, the newest attempt first."""
+        return [release for release, outcome in self.outcomes().items() if outcome == "healthy"]
+
+    def kept(self, count: int) -> list[str]:
+        """Return the releases that stay: the one that serves and those to go back to."""
+        serving = [self.serving] if self.serving else []
+        good = [
+            release
+            for release, outcome in self.outcomes().items()
+            if outcome in ("healthy", "rolled back") and release not in serving
+        ]
+        # Always among them: the one that a rollback without an argument goes to.
+        next_back = [release for release in self.healthy() if release not in serving][:1]
+        return serving + next_back + [one for one in good if one not in next_back][: count - 2]
