@@ -84,7 +84,8 @@ def exchange(path: Path, sent: bytes, until: float) -> bytes:
         answer = b""
         connection.settimeout(max(0.1, until - time.monotonic()))
         connection.connect(str(path))
-        connection.sendall(sent)
+        if sent:
+            connection.sendall(sent)
         while data := connection.recv(65536):
             answer += data
             connection.settimeout(max(0.1, until - time.monotonic()))
@@ -113,23 +114,21 @@ def drain(module: Any, sockets: Path, release: str, until: float) -> int:
     try:
         if (sockets / f"{release}.sock").is_socket():
             exchange(sockets / f"{release}.sock", packet(module.params["path"]), until)
-        before = (-1, -1)
-        while True:
-            after = load(sockets / f"{release}.stats")
-            # Twice the same, so that none was on its way from the queue to a worker.
-            if after[0] == 0 and after == before:
-                return 0
-            if time.monotonic() > until:
-                return after[0]
-            before = after
-            time.sleep(PAUSE)
     except TimeoutError:
-        try:
-            return load(sockets / f"{release}.stats")[0]
-        except (OSError, ValueError, KeyError):
-            return 0
-    except (OSError, ValueError, KeyError):  # nobody listens: it is not running, or never was
+        pass  # the workers are busy still; the stats say with how many
+    except OSError:  # nobody listens: it never was ready, or has ended
         return 0
+    before = (-1, -1)
+    while True:
+        try:
+            after = load(sockets / f"{release}.stats")
+        except (FileNotFoundError, ConnectionRefusedError):
+            return 0
+        # Twice the same, so that none was on its way from the queue to a worker.
+        if (after[0] == 0 and after == before) or time.monotonic() > until:
+            return after[0]
+        before = after
+        time.sleep(PAUSE)
 
 
 def main() -> None:
