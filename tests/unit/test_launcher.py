@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ ECHO = """#!/bin/sh
 printf 'program=%s\\n' "$(basename "$0")"
 printf 'config=%s\\n' "${ANSIBLE_CONFIG-}"
 printf 'argument=%s\\n' "$@"
+if [ "${SLIPWAY_CONSOLE-}" ]; then printf "${FAKE_WORDS-true\\0}" >"$SLIPWAY_CONSOLE"; fi
 exit "${FAKE_EXIT:-0}"
 """
 
@@ -187,6 +190,41 @@ def test_the_sudo_password_is_asked_for_only_when_it_is_needed(launcher: Launche
     launcher.user(1000, sudo=1)
     assert launcher.arguments("deploy").count(ask) == 1
     assert ask not in launcher.arguments("deploy", "-i", "hosts")
+
+
+@pytest.mark.parametrize("how", [["-e", ""], ["-e"], ["--extra-vars="]])
+def test_a_command_of_the_user_stays_one_value(launcher: Launcher, how: list[str]) -> None:
+    """As JSON: Ansible splits other extra variables at their blanks."""
+    *before, prefix = how
+    program(launcher.venv / "bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    value = "echo \"a  b\" 'c' $HOME \\n {{ x }}=\n\n"
+    found = launcher.arguments("exec", *before, f"{prefix}cmd={value}", "-e", "part=nginx")
+    given = "\n".join(found[3 + len(before) : -2]).removeprefix(prefix)
+    assert json.loads(given) == {"cmd": value}
+    assert found[-2:] == ["-e", "part=nginx"]
+    assert "argument=sql=1 2\n" in launcher.run("deploy", "-e", "sql=1 2").stdout
+
+
+def test_a_verb_with_a_terminal_becomes_the_command(launcher: Launcher) -> None:
+    """Its words, its standard input and its exit code; no file is left."""
+    files = launcher.directory / "files"
+    files.mkdir()
+    words = r'sh\0-c\0cat; printf "[%%s]" "$@" $SLIPWAY_CONSOLE; exit 7\0sh\0\0a  b\0'
+    done = launcher.run("exec", TMPDIR=str(files), FAKE_WORDS=words)
+    assert done.returncode == 7
+    assert done.stdout.endswith("\n[][a  b]")
+    assert list(files.iterdir()) == []
+
+
+@pytest.mark.parametrize(("settings", "code"), [({"FAKE_EXIT": "2"}, 2), ({"FAKE_WORDS": ""}, 1)])
+def test_without_a_command_a_verb_fails(
+    launcher: Launcher, settings: dict[str, str], code: int
+) -> None:
+    """Also where Ansible was content: with no host, nothing ran."""
+    files = launcher.directory / "files"
+    files.mkdir()
+    assert launcher.run("psql", TMPDIR=str(files), **settings).returncode == code
+    assert list(files.iterdir()) == []
 
 
 def test_the_tests_get_their_names(launcher: Launcher) -> None:
