@@ -15,9 +15,10 @@ options:
     description: Name of the project.
     type: str
     required: true
-  release:
-    description: The release that serves.
-    type: str
+  keep:
+    description: The releases that stay.
+    type: list
+    elements: str
     required: true
   sockets:
     description: Directory of the sockets on the host.
@@ -136,7 +137,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "project": {"type": "str", "required": True},
-            "release": {"type": "str", "required": True},
+            "keep": {"type": "list", "elements": "str", "required": True},
             "sockets": {"type": "path", "required": True},
             "front": {"type": "str", "default": ""},
             "path": {"type": "str", "default": "/"},
@@ -153,7 +154,7 @@ def main() -> None:
     old = [
         (name.removeprefix(prefix), state)
         for name, state in (line.split("\t") for line in names)
-        if name.startswith(prefix) and name != prefix + module.params["release"]
+        if name.startswith(prefix) and name.removeprefix(prefix) not in module.params["keep"]
     ]
     retired = []
     for release, state in [] if module.check_mode else old:
