@@ -1,6 +1,7 @@
 """Run a playbook and kill it with SIGKILL when a task begins: kill_at.py TASK COMMAND...
 
-TASK is a part of the task's name. Exits with 1 when the task never began. The playbook's output goes to the standard output.
+TASK is a part of the task's name. Exits with 1 when the task never began. What the playbook
+prints goes to the standard output.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ options:
     required: true
   state:
     description:
-      - V(aside) gives the container that runs another name, so that a new one can be made beside it.
+      - V(aside) renames the container that runs, so that a new one can be made beside it.
       - V(swapped) stops the old one and starts the new one.
     type: str
     choices: [aside, swapped]
@@ -38,7 +38,7 @@ author: [Slipway]
 """
 
 RETURN = r"""
-aside: {description: Whether an old container runs under the other name., type: bool, returned: always}
+aside: {description: Whether the old container runs aside., type: bool, returned: always}
 gap: {description: Seconds without a listener., type: float, returned: when swapped}
 """
 

@@ -1,0 +1,435 @@
+"""The ledger, what is kept of releases, their static files, and how an old one is drained."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+import pytest
+
+ROLES = Path(__file__).parents[2] / "roles"
+# Where Ansible puts it when it runs a module of the role.
+ansible.module_utils.__path__.append(str(ROLES / "flask/module_utils"))
+host = importlib.import_module("ansible.module_utils.flask_host")
+ledger_module = importlib.import_module("roles.flask.library.flask_ledger")
+retire = importlib.import_module("roles.flask.library.flask_retire")
+static = importlib.import_module("roles.flask.library.flask_static")
+prune = importlib.import_module("roles.flask.library.flask_prune")
+filters = importlib.import_module("roles.flask.filter_plugins.flask_releases")
+lock = importlib.import_module("roles.lock.library.deploy_lock")
+
+A, B, C, D = (letter * 12 for letter in "abcd")
+
+
+class EndError(Exception):
+    """A module ended; it carries what it said."""
+
+
+class Module:
+    """What the modules need of AnsibleModule, with made-up answers of commands."""
+
+    check_mode = False
+
+    def __init__(self, commands: dict[str, tuple[int, str]] | None = None, **params: Any) -> None:
+        self.params = params
+        self.commands = commands or {}
+        self.ran: list[str] = []
+
+    def run_command(self, command: list[str]) -> tuple[int, str, str]:
+        """Answer the longest beginning that is known; everything else succeeds silently."""
+        text = " ".join(command)
+        self.ran.append(text)
+        known = [begin for begin in self.commands if text.startswith(begin)]
+        code, out = self.commands[max(known, key=len)] if known else (0, "")
+        return code, out, out
+
+    def fail_json(self, **said: Any) -> None:
+        """End with a failure."""
+        raise EndError(said["msg"])
+
+    def exit_json(self, **said: Any) -> None:
+        """End well."""
+        raise EndError(said)
+
+
+def entry(release: str, outcome: str = "healthy", kind: str = "deploy", **more: Any) -> Any:
+    """Return an entry of the ledger."""
+    return {"release": release, "outcome": outcome, "kind": kind, "package": "shop",
+            "version": "1.0", **more}  # fmt: skip
+
+
+def state(directory: Path, serving: str, *entries: dict[str, Any]) -> Any:
+    """Write a ledger and return it as it is read back."""
+    (directory / "releases.json").write_text(json.dumps(entries))
+    if serving:
+        (directory / "current.json").write_text(json.dumps({"release": serving}))
+    for one in entries:
+        spec = {"release": one["release"], "image": f"shop-flask:{one['release']}"}
+        host.replace(directory / "releases" / f"{one['release']}.json", json.dumps(spec), 0o600)
+    return host.Ledger(str(directory))
+
+
+# What is kept
+
+
+def test_a_host_without_a_ledger_has_had_no_release(tmp_path: Path) -> None:
+    """A host without a ledger has had no release."""
+    empty = host.Ledger(str(tmp_path))
+    assert (empty.entries, empty.serving, empty.kept(5)) == ([], "", [])
+
+
+def test_the_last_attempt_of_a_release_counts(tmp_path: Path) -> None:
+    """The last attempt of a release counts."""
+    ledger = state(tmp_path, B, entry(A), entry(B), entry(A, "failed"))
+    assert ledger.healthy() == [B]
+
+
+def test_kept_are_the_one_that_serves_and_the_last_good_ones(tmp_path: Path) -> None:
+    """Kept are the one that serves and the last good ones."""
+    ledger = state(tmp_path, D, entry(A), entry(B), entry(C, "failed"), entry(D))
+    assert ledger.kept(2) == [D, B]
+    assert ledger.kept(5) == [D, B, A]
+
+
+def test_the_release_that_a_rollback_goes_to_is_kept_before_newer_ones(tmp_path: Path) -> None:
+    """The release that a rollback goes to is kept before newer ones."""
+    ledger = state(
+        tmp_path, D, entry(A), entry(B, "rolled back"), entry(C, "rolled back"), entry(D)
+    )
+    assert ledger.kept(2) == [D, A]
+    assert ledger.kept(3) == [D, A, C]
+
+
+@pytest.mark.parametrize(("serving", "outcome"), [(A, "healthy"), (B, "interrupted")])
+def test_the_attempt_of_a_killed_play_is_settled_by_what_serves(
+    tmp_path: Path, serving: str, outcome: str
+) -> None:
+    """The attempt of a killed play is settled by what serves."""
+    ledger = state(tmp_path, serving, entry(A, "running"))
+    ledger.settle("0001")
+    assert ledger.entries[0]["outcome"] == outcome
+    assert ledger.entries[0].get("schema") == ("0001" if serving == A else None)
+
+
+def test_a_ledger_is_replaced_whole(tmp_path: Path) -> None:
+    """A ledger is replaced whole."""
+    ledger = state(tmp_path, A, entry(A))
+    before = (tmp_path / "releases.json").stat().st_ino
+    ledger.write()
+    assert (tmp_path / "releases.json").stat().st_ino != before
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+# Where a rollback goes
+
+
+def target(directory: Path, schema: str = "", **params: Any) -> Any:
+    """Return the release that a rollback goes to."""
+    module = Module(
+        {"docker image inspect": (0, "sha256:x"), "ask": (0, schema), **params.pop("commands", {})},
+        release=params.get("release", ""),
+        schema_command=["ask"],
+        force=params.get("force", False),
+    )
+    return ledger_module.target(module, host.Ledger(str(directory)))["release"]
+
+
+def test_it_goes_to_the_last_healthy_one_and_skips_what_failed(tmp_path: Path) -> None:
+    """It goes to the last healthy one and skips what failed."""
+    state(tmp_path, D, entry(A), entry(B), entry(C, "failed"), entry(D))
+    assert target(tmp_path) == B
+
+
+def test_once_more_goes_further_back(tmp_path: Path) -> None:
+    """Once more goes further back."""
+    state(
+        tmp_path, B, entry(A), entry(B), entry(C, "rolled back"), entry(B, kind="rollback", left=C)
+    )
+    assert target(tmp_path) == A
+
+
+def test_a_release_that_was_left_is_marked_as_such(tmp_path: Path) -> None:
+    """A release that was left is marked as such."""
+    ledger = state(
+        tmp_path, A, entry(A), entry(B), entry(A, "running", "rollback", left=B)
+    )  # fmt: skip
+    module = Module(entry={"outcome": "healthy", "image": "i"}, clock=[], schema_command=[])
+    ledger_module.end(module, ledger)
+    assert [one["outcome"] for one in host.Ledger(str(tmp_path)).entries] == [
+        "healthy", "rolled back", "healthy",
+    ]  # fmt: skip
+
+
+def test_a_release_whose_image_is_gone_is_passed_over(tmp_path: Path) -> None:
+    """A release whose image is gone is passed over."""
+    state(tmp_path, C, entry(A), entry(B), entry(C))
+    gone = {f"docker image inspect --format={{{{.Id}}}} shop-flask:{B}": (1, "")}
+    assert target(tmp_path, commands=gone) == A
+
+
+@pytest.mark.parametrize(
+    ("entries", "params", "sentence"),
+    [
+        ([entry(A)], {}, "there is no earlier healthy release than aaaaaaaaaaaa"),
+        ([entry(A), entry(B)], {"release": C}, "there is no release 'cccccccccccc'"),
+        ([entry(A), entry(B)], {"release": "../x"}, "there is no release '../x'"),
+        ([entry(B), entry(A)], {"release": A}, "serves already, so nothing was changed"),
+        ([entry(B, schema="1"), entry(A)], {"schema": "2"}, "schema is 2, and release b+ was made"),
+        ([entry(B), entry(A)], {"commands": {"ask": (1, "no server")}}, r"\(no server\)"),
+        (
+            [entry(B), entry(A)],
+            {"commands": {"docker image inspect": (1, "")}},
+            "is no longer on the host, and a rollback builds nothing",
+        ),
+    ],
+)
+def test_what_it_refuses_is_said_in_a_sentence(
+    tmp_path: Path, entries: list[Any], params: dict[str, Any], sentence: str
+) -> None:
+    """What it refuses is said in a sentence."""
+    state(tmp_path, A, *entries)
+    with pytest.raises(EndError, match=sentence):
+        target(tmp_path, **params)
+
+
+def test_force_takes_a_schema_that_the_release_does_not_know(tmp_path: Path) -> None:
+    """Force takes a schema that the release does not know."""
+    state(tmp_path, A, entry(B, schema="1"), entry(A))
+    assert target(tmp_path, schema="2", force=True) == B
+
+
+# Pruning
+
+
+def test_pruning_leaves_other_projects_and_what_a_container_uses(tmp_path: Path) -> None:
+    """Pruning leaves other projects and what a container uses."""
+    module = Module(
+        {
+            "docker ps": (0, f"shop-flask:{B}"),
+            "docker image ls": (0, f"shop-flask:{A}\nshop-flask:{B}\nshop-flask:{C}\nother:{A}"),
+            "docker image rm": (0, "Untagged"),
+        },
+        project="shop",
+    )
+    assert prune.prune_images(module, {A}) == {C}
+    assert [ran for ran in module.ran if " rm " in ran] == [f"docker image rm shop-flask:{C}"]
+
+
+def test_pruning_removes_only_what_is_named_after_a_release(tmp_path: Path) -> None:
+    """Pruning removes only what is named after a release."""
+    for name in (A, B, "salt", "current"):
+        (tmp_path / name).mkdir()
+    (tmp_path / f"{C}.json").touch()
+    assert prune.prune_files(tmp_path, {A}) == {B, C}
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([A, "salt", "current"])
+
+
+# Static files
+
+
+def test_a_release_serves_its_own_files_and_those_of_others_beside_them(tmp_path: Path) -> None:
+    """A release serves its own files and those of others beside them."""
+    old, new, served = tmp_path / "old", tmp_path / "new", tmp_path / "served"
+    for release in (old, new):
+        (release / "css").mkdir(parents=True)
+        (release / "css" / f"{release.name}.css").write_text(release.name)
+        (release / "css/same.css").write_text(release.name)
+    # A directory of one is a file of the other.
+    (old / "icons").mkdir()
+    (old / "icons/a.png").touch()
+    (new / "icons").touch()
+    served.mkdir()
+    static.lay(new, served)
+    static.lay(old, served)
+    assert (served / "css/same.css").read_text() == "new"
+    assert (served / "css/old.css").read_text() == "old"
+    assert (served / "icons").is_file()
+
+
+# Draining
+
+
+class Application:
+    """Answers on a socket as uWSGI does with one worker, and tells its stats on another."""
+
+    def __init__(self, directory: Path, seconds: float) -> None:
+        self.seconds = seconds
+        self.requests = 0
+        self.busy = 0
+        self.answered: list[bytes] = []
+        self.listeners = {}
+        for name, serve in (("sock", self._serve), ("stats", self._tell)):
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(directory / f"{A}.{name}"))
+            listener.listen(10)
+            self.listeners[name] = listener
+            threading.Thread(target=serve, args=(listener,), daemon=True).start()
+
+    def _serve(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                self.busy = 1
+                asked = connection.recv(65536)
+                # A request of a visitor takes its time, the health path does not.
+                time.sleep(0 if b"/health" in asked else self.seconds)
+                self.answered.append(asked)
+                self.requests += 1
+                self.busy = 0
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    def _tell(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                worker = {"cores": [{"in_request": self.busy}], "requests": self.requests}
+                # As uWSGI says of a unix socket, whatever waits there.
+                told = {"listen_queue": 0, "workers": [worker]}
+                connection.sendall(json.dumps(told).encode())
+
+
+@pytest.fixture
+def application(tmp_path: Path) -> Iterator[Application]:
+    """Run an application whose requests take 0.3 s."""
+    app = Application(tmp_path, 0.3)
+    yield app
+    for listener in app.listeners.values():
+        listener.close()
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Put a request into the queue, and wait for no answer."""
+    visitors = []
+
+    def put(name: str) -> None:
+        visitor = socket.socket(socket.AF_UNIX)
+        visitor.connect(str(tmp_path / f"{A}.sock"))
+        visitor.sendall(name.encode())
+        visitors.append(visitor)
+
+    yield put
+    for visitor in visitors:
+        visitor.close()
+
+
+def drain(directory: Path, seconds: float) -> int:
+    """Drain the application."""
+    module = Module(front="", path="/health")
+    left: int = retire.drain(module, directory, A, time.monotonic() + seconds)
+    return left
+
+
+def test_what_waits_in_the_queue_is_answered_first(
+    tmp_path: Path, application: Application, ask: Callable[[str], None]
+) -> None:
+    """What waits in the queue is answered first."""
+    for number in range(3):
+        ask(f"visitor {number}")
+    assert drain(tmp_path, 10) == 0
+    assert application.answered[:3] == [b"visitor 0", b"visitor 1", b"visitor 2"]
+    assert b"/health" in application.answered[3]
+
+
+def test_a_request_that_takes_too_long_is_counted(
+    tmp_path: Path, ask: Callable[[str], None]
+) -> None:
+    """A request that takes too long is counted."""
+    app = Application(tmp_path, 5)
+    ask("visitor")
+    time.sleep(0.1)
+    assert drain(tmp_path, 0.3) == 1
+    for listener in app.listeners.values():
+        listener.close()
+
+
+def test_a_release_that_does_not_run_is_drained(tmp_path: Path) -> None:
+    """A release that does not run is drained."""
+    assert drain(tmp_path, 5) == 0
+
+
+# The lock
+
+
+def held(path: Path, what: str = "held", who: str = "mine", **more: Any) -> Any:
+    """Run the lock's module; return what it said."""
+    module = Module(
+        path=str(path), state=what, token=who, holder=f"{who}@here", what="deploy",
+        lease=more.get("lease", 60),
+    )  # fmt: skip
+    with pytest.raises(EndError) as ended:
+        lock.change(module, path)
+    return ended.value.args[0]
+
+
+def test_the_second_one_is_refused_with_who_and_since_when(tmp_path: Path) -> None:
+    """The second one is refused with who and since when."""
+    path = tmp_path / "shop.lock"
+    held(path)
+    assert held(path, who="other").startswith("mine@here has been running a deploy of this")
+    held(path, "free")
+    assert held(path, who="other")["holder"] == "other@here"
+
+
+def test_nobody_frees_the_lock_of_another(tmp_path: Path) -> None:
+    """Nobody frees the lock of another."""
+    path = tmp_path / "shop.lock"
+    held(path)
+    held(path, "free", who="other")
+    assert path.exists()
+
+
+def test_a_lock_that_nobody_keeps_fresh_is_free(tmp_path: Path) -> None:
+    """A lock that nobody keeps fresh is free."""
+    path = tmp_path / "shop.lock"
+    held(path)
+    os.utime(path, (0, 0))
+    assert held(path, who="other")["holder"] == "other@here"
+
+
+def test_a_lock_can_be_taken_away(tmp_path: Path) -> None:
+    """A lock can be taken away."""
+    path = tmp_path / "shop.lock"
+    held(path)
+    assert held(path, "broken")["changed"]
+    assert not held(path, "broken")["changed"]
+
+
+# What is shown
+
+
+def test_the_table_marks_the_release_that_serves(tmp_path: Path) -> None:
+    """The table marks the release that serves."""
+    table = filters.releases_table(
+        [
+            entry(A, ended="2026-01-02T03:04:05+00:00", stages={"build": 1.04, "stop": 1}, by="me"),
+            entry(B, "failed", stage="build"),
+        ],
+        A,
+    ).splitlines()
+    assert table[1].split() == [
+        "*", A, "shop", "1.0", "deploy", "healthy", "2026-01-02", "03:04:05Z", "2.0", "s", "-",
+        "me",
+    ]  # fmt: skip
+    assert "failed after build" in table[2]
+    assert filters.releases_table([], "") == "No release was deployed yet."
+
+
+def test_the_cut_over_begins_when_the_image_is_there() -> None:
+    """The cut over begins when the image is there."""
+    text = filters.stages_text({"prepare": 1, "build": 30, "migrate": 2, "stop": 1.5})
+    assert text.endswith("from image to old release stopped 3.5 s")
