@@ -113,6 +113,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     path = Path(module.params["path"])
+    if module.check_mode:
+        change(module, path)
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with (path.parent / ".guard").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
