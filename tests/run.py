@@ -195,6 +195,14 @@ def telling(log: Path) -> list[str]:
     return lines[-TAIL:]
 
 
+def figures(log: Path) -> list[str]:
+    """Return the sentences of a scenario's log that say what was measured."""
+    text = ANSI.sub("", log.read_text(errors="replace"))
+    # A message that is long goes on in the next line.
+    found = re.findall(r"msg: '?(Measured: [^\n]*(?:\n {8}[^\n]*)*)", text)
+    return [" ".join(one.split()).removeprefix("Measured: ").rstrip("'") for one in found]
+
+
 def with_group(child: subprocess.Popen[bytes], number: int) -> None:
     """Send a signal to a child and its children."""
     try:
@@ -298,7 +306,7 @@ def molecule(part: Part) -> Result:
         part, "molecule", "test", "--scenario-name", part.name, MOLECULE_COMMAND_BORDERS="false"
     )
     if code == 0:
-        return Result(passed=1)
+        return Result(passed=1, reason="\n           ".join(figures(part.log)))
     # Molecule removes the host of a scenario that fails, unless it is stopped itself.
     docker("rm", "--force", "--volumes", f"slipway-test-{part.name}")
     return Result(failed=1)

@@ -20,11 +20,13 @@ def status_of(
     host: Mapping[str, Any],
     sizes: Iterable[str],
     current: str,
+    maintenance: bool = False,
 ) -> dict[str, Any]:
     """Return the report on a project.
 
     `host` is what docker_host_info returned, `sizes` are lines of `du` (bytes, tab, path),
-    `current` is the text of the file that names the serving release.
+    `current` is the text of the file that names the serving release, `maintenance` says whether
+    visitors get the page of maintenance.
     """
     containers = sorted(
         (
@@ -66,6 +68,7 @@ def status_of(
     return {
         "project": project,
         "release": json.loads(current) if current else None,
+        "maintenance": maintenance,
         "containers": containers,
         "volumes": volumes,
         "problems": problems,
@@ -97,7 +100,10 @@ def status_table(report: Mapping[str, Any]) -> str:
     serving = (
         f"{release['release']} ({release['package']} {release['version']})" if release else "none"
     )
-    lines = [f"Project  {report['project']}", f"Release  {serving}", ""]
+    lines = [f"Project  {report['project']}", f"Release  {serving}"]
+    if report["maintenance"]:
+        lines.append("Closed   maintenance, until ./slipway maintenance -e on=false")
+    lines.append("")
     lines += table(
         [("CONTAINER", "STATE", "HEALTH", "SINCE", "PORTS", "IMAGE")]
         + [
