@@ -88,8 +88,18 @@ def test_a_host_without_a_ledger_has_had_no_release(tmp_path: Path) -> None:
 
 def test_the_last_attempt_of_a_release_counts(tmp_path: Path) -> None:
     """The last attempt of a release counts."""
-    ledger = state(tmp_path, B, entry(A), entry(B), entry(A, "failed"))
+    ledger = state(tmp_path, B, entry(A), entry(B), entry(A, "failed", stage="start container"))
     assert ledger.healthy() == [B]
+
+
+@pytest.mark.parametrize(("outcome", "stage"), [("failed", "build"), ("interrupted", "")])
+def test_an_attempt_that_never_started_says_nothing_of_the_release(
+    tmp_path: Path, outcome: str, stage: str
+) -> None:
+    """An attempt that never started says nothing of the release."""
+    ledger = state(tmp_path, B, entry(A), entry(B), entry(A, outcome, stage=stage))
+    assert ledger.healthy() == [B, A]
+    assert ledger.kept(2) == [B, A]
 
 
 def test_kept_are_the_one_that_serves_and_the_last_good_ones(tmp_path: Path) -> None:
@@ -106,6 +116,7 @@ def test_the_release_that_a_rollback_goes_to_is_kept_before_newer_ones(tmp_path:
     )
     assert ledger.kept(2) == [D, A]
     assert ledger.kept(3) == [D, A, C]
+    assert ledger.kept(9) == [D, A, C, B]
 
 
 @pytest.mark.parametrize(("serving", "outcome"), [(A, "healthy"), (B, "interrupted")])
@@ -156,6 +167,18 @@ def test_once_more_goes_further_back(tmp_path: Path) -> None:
     assert target(tmp_path) == A
 
 
+def test_a_rollback_that_was_killed_after_the_switch_counts(tmp_path: Path) -> None:
+    """A rollback that was killed after the switch counts."""
+    state(tmp_path, B, entry(A), entry(B), entry(C), entry(B, "running", "rollback", left=C))
+    assert target(tmp_path) == A
+
+
+def test_a_rollback_that_was_killed_before_the_switch_is_done_again(tmp_path: Path) -> None:
+    """A rollback that was killed before the switch is done again."""
+    state(tmp_path, C, entry(A), entry(B), entry(C), entry(B, "running", "rollback", left=C))
+    assert target(tmp_path) == B
+
+
 def test_a_release_that_was_left_is_marked_as_such(tmp_path: Path) -> None:
     """A release that was left is marked as such."""
     ledger = state(
@@ -183,6 +206,7 @@ def test_a_release_whose_image_is_gone_is_passed_over(tmp_path: Path) -> None:
         ([entry(A), entry(B)], {"release": "../x"}, "there is no release '../x'"),
         ([entry(B), entry(A)], {"release": A}, "serves already, so nothing was changed"),
         ([entry(B, schema="1"), entry(A)], {"schema": "2"}, "schema is 2, and release b+ was made"),
+        ([entry(B), entry(A)], {"schema": "2"}, "nobody noted which schema release b+ was made"),
         ([entry(B), entry(A)], {"commands": {"ask": (1, "no server")}}, r"\(no server\)"),
         (
             [entry(B), entry(A)],
@@ -225,10 +249,10 @@ def test_pruning_leaves_other_projects_and_what_a_container_uses(tmp_path: Path)
 
 def test_pruning_removes_only_what_is_named_after_a_release(tmp_path: Path) -> None:
     """Pruning removes only what is named after a release."""
-    for name in (A, B, "salt", "current"):
+    for name in (A, B, "salt", "current", f".{A}.77"):
         (tmp_path / name).mkdir()
     (tmp_path / f"{C}.json").touch()
-    assert prune.prune_files(tmp_path, {A}) == {B, C}
+    assert prune.prune_files(tmp_path, {A}) == {A, B, C}
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([A, "salt", "current"])
 
 
@@ -355,6 +379,21 @@ def test_a_request_that_takes_too_long_is_counted(
     assert drain(tmp_path, 0.3) == 1
     for listener in app.listeners.values():
         listener.close()
+
+
+def test_a_full_queue_is_waited_for(tmp_path: Path) -> None:
+    """A full queue is waited for."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / f"{A}.sock"))
+    listener.listen(0)
+    waiting = [socket.socket(socket.AF_UNIX) for _ in range(1)]
+    for visitor in waiting:
+        visitor.connect(str(tmp_path / f"{A}.sock"))
+    began = time.monotonic()
+    assert not retire.ask_last(tmp_path / f"{A}.sock", "/", began + 0.3)
+    assert time.monotonic() - began > 0.2
+    for one in (listener, *waiting):
+        one.close()
 
 
 def test_a_release_that_does_not_run_is_drained(tmp_path: Path) -> None:

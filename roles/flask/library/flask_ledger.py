@@ -71,7 +71,9 @@ release: {description: The release whose attempt began., type: str, returned: on
 """
 
 import json
+import shutil
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -89,7 +91,7 @@ def schema_of(module: Any) -> tuple[str, str]:
 
 
 def clear(module: Any) -> None:
-    """Remove the one-off containers of plays that were killed; a migration may end first."""
+    """Remove what plays that were killed left; a migration may end first."""
     label = f"--filter=label=slipway.project={module.params['project']}"
     for part in ("migrate", "static"):
         for name in docker(
@@ -100,6 +102,8 @@ def clear(module: Any) -> None:
                 patience = str(module.params["patience"])
                 module.run_command(["timeout", patience, "docker", "wait", name])
             docker(module, "rm", "--force", name, check=False)
+    # A build context may hold the password of a package index.
+    shutil.rmtree(Path(module.params["state_dir"]) / "build", ignore_errors=True)
 
 
 def begin(module: Any, ledger: Ledger) -> None:
@@ -131,12 +135,7 @@ def end(module: Any, ledger: Ledger) -> dict[str, float]:
     )  # fmt: skip
     if entry["outcome"] == "healthy":
         entry["schema"] = schema_of(module)[0]
-    left = entry.get("left")
-    if entry["outcome"] == "healthy" and entry["kind"] == "rollback" and left:
-        # Who went back once does not want to meet it again at the next step back.
-        for one in ledger.entries:
-            if one["release"] == left and one["outcome"] == "healthy" and one is not entry:
-                one["outcome"] = "rolled back"
+        ledger.leave(entry)
     ledger.write()
     return stages
 
@@ -149,6 +148,8 @@ def image_id(module: Any, image: str) -> str:
 
 def target(module: Any, ledger: Ledger) -> dict[str, Any]:
     """Return the spec of the release to go back to; fail the module when there is none."""
+    # In memory: what a killed play left counts already.
+    ledger.settle("")
     wanted = module.params["release"]
     serving = ledger.serving
     if not serving:
@@ -191,7 +192,13 @@ def target(module: Any, ledger: Ledger) -> dict[str, Any]:
             f" release {release} can work with it: nothing was changed."
             " Go back all the same with -e force=true."
         )
-    if schema and then and schema != then and not module.params["force"]:
+    if schema and not then and not module.params["force"]:
+        module.fail_json(
+            msg=f"nobody noted which schema release {release} was made for, so nobody knows whether"
+            f" it can work with {schema}: nothing was changed. Go back all the same with"
+            " -e force=true."
+        )
+    if schema and schema != then and not module.params["force"]:
         module.fail_json(
             msg=f"the database's schema is {schema}, and release {release} was made for {then} and"
             " does not know it: nothing was changed. If its code works with it all the same"

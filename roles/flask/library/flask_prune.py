@@ -23,10 +23,14 @@ options:
     description: Directory with a directory of secrets for each release.
     type: path
     required: true
-  build:
-    description: The build whose first stage is kept, so that the next one is fast.
+  release:
+    description: The release that was tried last, which is kept too.
     type: str
     required: true
+  build:
+    description: The build whose first stage is kept, so that the next one is fast; empty for all.
+    type: str
+    default: ""
   keep:
     description: How many releases are kept.
     type: int
@@ -92,8 +96,10 @@ def prune_files(directory: Path, kept: set[str]) -> set[str]:
     """Remove what is named after a release that is not kept; return the releases' names."""
     removed = set()
     for path in directory.iterdir() if directory.is_dir() else ():
-        release = path.name.removesuffix(".json")
-        if RELEASE.fullmatch(release) and release not in kept:
+        # One with a dot before it was not finished.
+        release = path.name.strip(".").split(".")[0]
+        unfinished = path.name.startswith(".")
+        if RELEASE.fullmatch(release) and (unfinished or release not in kept):
             removed.add(release)
             if path.is_dir():
                 shutil.rmtree(path)
@@ -109,17 +115,17 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "state_dir": {"type": "path", "required": True},
             "secrets": {"type": "path", "required": True},
-            "build": {"type": "str", "required": True},
+            "release": {"type": "str", "required": True},
+            "build": {"type": "str", "default": ""},
             "keep": {"type": "int", "required": True},
         },
     )
     state_dir = Path(module.params["state_dir"])
     ledger = Ledger(str(state_dir))
-    kept = set(ledger.kept(module.params["keep"]))
-    if not ledger.serving:
-        module.exit_json(changed=False, removed=[])
+    kept = {*ledger.kept(module.params["keep"]), module.params["release"]}
     removed = prune_images(module, kept)
-    prune_stages(module)
+    if module.params["build"]:
+        prune_stages(module)
     for directory in (
         state_dir / "static" / "releases", state_dir / "static" / "served",
         state_dir / "releases", Path(module.params["secrets"]),

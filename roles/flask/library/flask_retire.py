@@ -20,6 +20,10 @@ options:
     type: list
     elements: str
     required: true
+  keep_linked:
+    description: Whether the release that C(current.sock) points to stays, too.
+    type: bool
+    default: false
   sockets:
     description: Directory of the sockets on the host.
     type: path
@@ -112,24 +116,36 @@ def drain(module: Any, sockets: Path, release: str, until: float) -> int:
         if not old_workers(module, module.params["front"]):
             break
         time.sleep(PAUSE)
-    try:
-        if (sockets / f"{release}.sock").is_socket():
-            exchange(sockets / f"{release}.sock", packet(module.params["path"]), until)
-    except TimeoutError:
-        pass  # the workers are busy still; the stats say with how many
-    except OSError:  # nobody listens: it never was ready, or has ended
-        return 0
+    ask_last(sockets / f"{release}.sock", module.params["path"], until)
     before = (-1, -1)
     while True:
         try:
             after = load(sockets / f"{release}.stats")
         except (FileNotFoundError, ConnectionRefusedError):
             return 0
+        except (OSError, ValueError, KeyError):  # a busy host: ask again
+            after = (1, -1)
         # Twice the same, so that none was on its way from the queue to a worker.
         if (after[0] == 0 and after == before) or time.monotonic() > until:
             return after[0]
         before = after
         time.sleep(PAUSE)
+
+
+def ask_last(path: Path, url: str, until: float) -> bool:
+    """Put a request into the queue; return whether it was answered, or nobody is there to do so."""
+    while time.monotonic() < until:
+        try:
+            exchange(path, packet(url), until)
+        except BlockingIOError:  # the queue is full
+            time.sleep(PAUSE)
+        except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError, BrokenPipeError):
+            return True
+        except TimeoutError:
+            return False
+        else:
+            return True
+    return False
 
 
 def main() -> None:
@@ -138,6 +154,7 @@ def main() -> None:
         argument_spec={
             "project": {"type": "str", "required": True},
             "keep": {"type": "list", "elements": "str", "required": True},
+            "keep_linked": {"type": "bool", "default": False},
             "sockets": {"type": "path", "required": True},
             "front": {"type": "str", "default": ""},
             "path": {"type": "str", "default": "/"},
@@ -151,10 +168,14 @@ def main() -> None:
         module, "ps", "--all", "--format={{.Names}}\t{{.State}}",
         f"--filter=label=slipway.project={project}", "--filter=label=slipway.part=flask",
     ).splitlines()  # fmt: skip
+    kept = set(module.params["keep"])
+    linked = sockets / "current.sock"
+    if module.params["keep_linked"] and linked.is_symlink():
+        kept.add(linked.readlink().stem)
     old = [
         (name.removeprefix(prefix), state)
         for name, state in (line.split("\t") for line in names)
-        if name.startswith(prefix) and name.removeprefix(prefix) not in module.params["keep"]
+        if name.startswith(prefix) and name.removeprefix(prefix) not in kept
     ]
     retired = []
     for release, state in [] if module.check_mode else old:
@@ -162,8 +183,9 @@ def main() -> None:
         until = began + module.params["timeout"]
         cut = drain(module, sockets, release, until) if state == "running" else 0
         drained = time.monotonic()
-        docker(module, "stop", "-t", str(1 if cut else STOP_SECONDS), prefix + release)
-        docker(module, "rm", "--force", prefix + release)
+        # What a killed play started may be at it, too.
+        docker(module, "stop", "-t", str(1 if cut else STOP_SECONDS), prefix + release, check=False)
+        docker(module, "rm", "--force", prefix + release, check=False)
         # uWSGI removes its socket itself, unless it was killed.
         for name in (f"{release}.sock", f"{release}.stats"):
             (sockets / name).unlink(missing_ok=True)

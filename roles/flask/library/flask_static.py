@@ -67,7 +67,7 @@ NO_DIRECTORY = 44
 
 def copy(module: Any, own: Path) -> None:
     """Copy a release's files out of its image, aside first."""
-    aside = own.with_name(f".{own.name}")
+    aside = own.with_name(f".{own.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     target = aside / module.params["url"].lstrip("/")
     target.mkdir(parents=True)
@@ -130,7 +130,7 @@ def main() -> None:
     current = root / "current"
     if current.is_symlink() and str(current.readlink()) == f"served/{release}":
         module.exit_json(changed=False, files=sum(len(names) for _, _, names in os.walk(current)))
-    aside = served / f".{release}"
+    aside = served / f".{release}.{os.getpid()}"
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     kept = Ledger(module.params["state_dir"]).kept(module.params["keep"])

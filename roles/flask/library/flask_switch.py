@@ -18,6 +18,12 @@ options:
     description: Directory of the sockets on the host.
     type: path
     required: true
+  serving:
+    description:
+      - Whether the release serves by it, which is noted.
+      - Else nginx has to be told first; until it is noted that it may pass to either.
+    type: bool
+    required: true
   release:
     description: What is noted of the release, with its name as C(release) and C(listen).
     type: dict
@@ -26,14 +32,14 @@ author: [Slipway]
 """
 
 RETURN = r"""
-before: {description: The release that served before or nothing., type: str, returned: success}
+serving: {description: Whether the release serves now., type: bool, returned: success}
 """
 
 import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.flask_host import Ledger, link, replace
+from ansible.module_utils.flask_host import aside, link
 
 
 def main() -> None:
@@ -42,29 +48,32 @@ def main() -> None:
         argument_spec={
             "state_dir": {"type": "path", "required": True},
             "sockets": {"type": "path", "required": True},
+            "serving": {"type": "bool", "required": True},
             "release": {"type": "dict", "required": True},
         },
         supports_check_mode=True,
     )
     release = module.params["release"]
     state_dir = Path(module.params["state_dir"])
-    before = Ledger(str(state_dir)).serving
+    sockets, note = Path(module.params["sockets"]), state_dir / "current.json"
+    before = json.loads(note.read_text()) if note.exists() else {}
+    # A release that listens on TCP is not retired before nginx was told: see retire.yml.
+    after = release if module.params["serving"] else before and {**before, "listen": "tcp"}
+    # On the disk before the link is moved, so that a full one stops it here.
+    noted = None
+    if after != before and not module.check_mode:
+        noted = aside(note, json.dumps(after) + "\n", 0o644)
+    changed = [after != before]
     static = state_dir / "static"
-    changed = []
     if (static / "served" / release["release"]).exists():
-        changed.append(
-            link(static / "current", f"served/{release['release']}", check=module.check_mode)
-        )
+        target = f"served/{release['release']}"
+        changed.append(link(static / "current", target, check=module.check_mode))
     if release["listen"] == "unix":
-        changed.append(
-            link(Path(module.params["sockets"]) / "current.sock", f"{release['release']}.sock",
-                 check=module.check_mode)
-        )  # fmt: skip
-    if module.check_mode:
-        changed.append(before != release["release"])
-    else:
-        changed.append(replace(state_dir / "current.json", json.dumps(release) + "\n", 0o644))
-    module.exit_json(changed=any(changed), before=before)
+        target = f"{release['release']}.sock"
+        changed.append(link(sockets / "current.sock", target, check=module.check_mode))
+    if noted:
+        noted.replace(note)
+    module.exit_json(changed=any(changed), serving=module.params["serving"])
 
 
 if __name__ == "__main__":

@@ -23,19 +23,21 @@ def docker(module: Any, *arguments: str, check: bool = True) -> str:
     return "" if code else str(out).strip()
 
 
-def replace(path: Path, text: str, mode: int) -> bool:
-    """Replace a file's content in one step; return whether it was another one."""
-    if path.exists() and path.read_text() == text:
-        return False
+def aside(path: Path, text: str, mode: int) -> Path:
+    """Write a file's new content beside it, on the disk for sure; the caller renames it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    Path(aside).chmod(mode)
-    Path(aside).replace(path)
-    return True
+    Path(name).chmod(mode)
+    return Path(name)
+
+
+def replace(path: Path, text: str, mode: int) -> None:
+    """Replace a file's content in one step."""
+    aside(path, text, mode).replace(path)
 
 
 def link(path: Path, target: str, check: bool = False) -> bool:
@@ -43,9 +45,10 @@ def link(path: Path, target: str, check: bool = False) -> bool:
     if path.is_symlink() and str(path.readlink()) == target:
         return False
     if not check:
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.symlink_to(target)
-        aside.replace(path)
+        new = path.with_name(f".{path.name}.new")
+        new.unlink(missing_ok=True)
+        new.symlink_to(target)
+        new.replace(path)
     return True
 
 
@@ -86,18 +89,30 @@ class Ledger:
             entry["ended"] = now()
             if entry["release"] == self.serving:
                 entry.update(outcome="healthy", schema=schema)
+                self.leave(entry)
             else:
                 entry["outcome"] = "interrupted"
 
+    def leave(self, rollback: dict[str, Any]) -> None:
+        """Mark the release that a rollback left: the next step back does not go there."""
+        for entry in self.entries if rollback["kind"] == "rollback" else ():
+            if entry["release"] == rollback.get("left") and entry["outcome"] == "healthy":
+                entry["outcome"] = "rolled back"
+
     def outcomes(self) -> dict[str, str]:
-        """Return what came of each release's last attempt, the newest attempt first."""
+        """Return what is known of each release, the newest attempt first.
+
+        An attempt that ended before the release was started says nothing of it.
+        """
         last: dict[str, str] = {}
         for entry in reversed(self.entries):
-            last.setdefault(entry["release"], entry["outcome"])
+            failed = entry["outcome"] == "failed" and entry.get("stage") == "start container"
+            if failed or entry["outcome"] in ("healthy", "rolled back"):
+                last.setdefault(entry["release"], entry["outcome"])
         return last
 
     def healthy(self) -> list[str]:
-        """Return the releases whose last attempt ended well, the newest attempt first."""
+        """Return the releases that served well when they were last tried, the newest first."""
         return [release for release, outcome in self.outcomes().items() if outcome == "healthy"]
 
     def kept(self, count: int) -> list[str]:
@@ -110,4 +125,5 @@ class Ledger:
         ]
         # Always among them: the one that a rollback without an argument goes to.
         next_back = [release for release in self.healthy() if release not in serving][:1]
-        return serving + next_back + [one for one in good if one not in next_back][: count - 2]
+        others = next_back + [one for one in good if one not in next_back]
+        return serving + others[: count - 1]

@@ -8,6 +8,7 @@ import secrets
 import shlex
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -35,6 +36,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: Any = None) -> dict[str, Any]:
         """Run the module on the host; when it took the lock, leave a keeper behind."""
         super().run(tmp, task_vars)
+        play = os.getppid()
         arguments = dict(self._task.args)
         state = arguments.get("state")
         if state == "held":
@@ -45,7 +47,7 @@ class ActionModule(ActionBase):
         )
         if state == "held" and not result.get("failed") and not self._task.check_mode:
             result["token"] = arguments["token"]
-            self._leave_keeper(os.getppid(), arguments["path"], arguments["token"])
+            self._leave_keeper(play, arguments["path"], arguments["token"])
         return result
 
     def _leave_keeper(self, play: int, path: str, token: str) -> None:
@@ -90,8 +92,9 @@ def alive(process: int) -> bool:
     """Say whether a process runs."""
     try:
         os.kill(process, 0)
+        # A process that nobody waited for is there, and dead.
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except OSError:  # another user's, or a control node without /proc
         return True
-    return True

@@ -75,6 +75,8 @@ def change(module: Any, path: Path) -> None:
         if there and not module.check_mode:
             path.unlink()
         module.exit_json(changed=bool(there), **said(there))
+    if module.check_mode:
+        module.exit_json(changed=False, holder=wanted["holder"], since="")
     if there and age < wanted["lease"]:
         module.fail_json(
             msg=f"{there['holder']} has been running a {there['what']} of this project since"
@@ -82,8 +84,6 @@ def change(module: Any, path: Path) -> None:
             " ./slipway unlock takes its lock away.",
             **said(there),
         )
-    if module.check_mode:
-        module.exit_json(changed=False, holder=wanted["holder"], since="")
     mine = {
         "token": wanted["token"], "holder": wanted["holder"], "what": wanted["what"],
         "since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),

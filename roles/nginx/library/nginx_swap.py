@@ -18,8 +18,9 @@ options:
     description:
       - V(aside) renames the container that runs, so that a new one can be made beside it.
       - V(swapped) stops the old one and starts the new one.
+      - V(back) undoes V(aside), when no new one could be made.
     type: str
-    choices: [aside, swapped]
+    choices: [aside, swapped, back]
     required: true
   grace:
     description: Seconds that the old one's requests get, for V(swapped).
@@ -61,6 +62,11 @@ def runs(module: Any, name: str) -> bool:
     return docker(module, "container", "inspect", "--format={{.State.Running}}", name)[1] == "true"
 
 
+def exists(module: Any, name: str) -> bool:
+    """Say whether there is a container of this name."""
+    return docker(module, "container", "inspect", "--format={{.Id}}", name)[0]
+
+
 def answers(module: Any, name: str, probe: list[str], timeout: float) -> bool:
     """Wait until a container answers."""
     until = time.monotonic() + timeout
@@ -100,7 +106,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "container": {"type": "str", "required": True},
-            "state": {"type": "str", "required": True, "choices": ["aside", "swapped"]},
+            "state": {"type": "str", "required": True, "choices": ["aside", "swapped", "back"]},
             "grace": {"type": "int", "default": 3},
             "probe": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 20},
@@ -114,8 +120,11 @@ def main() -> None:
         module.exit_json(
             changed=True, aside=False, gap=round(gap, 2), seconds=round(time.monotonic() - began, 2)
         )
-    # A play that was killed in between left one already.
-    aside = runs(module, old)
+    if module.params["state"] == "back":
+        docker(module, "rm", "--force", new)
+        module.exit_json(changed=docker(module, "rename", old, new)[0], aside=False)
+    # A play that was killed in between left one already, or one that was stopped for a new one.
+    aside = runs(module, old) or (not runs(module, new) and exists(module, old))
     if not aside and runs(module, new):
         docker(module, "rm", "--force", old)
         aside = docker(module, "rename", new, old)[0]
