@@ -73,7 +73,10 @@ def answers(module: Any, name: str, probe: list[str], timeout: float) -> bool:
     while time.monotonic() < until:
         if docker(module, "exec", name, *probe)[0]:
             return True
-        if not runs(module, name):
+        state = docker(
+            module, "container", "inspect", "--format={{.State.Running}} {{.RestartCount}}", name
+        )[1]
+        if state != "true 0":  # it ended, or was started again after it had
             return False
         time.sleep(PAUSE)
     return False
