@@ -31,7 +31,8 @@ def test_header_comes_first(template: Path) -> None:
 
 def dockerfile(**overrides: Any) -> str:
     """Return the Dockerfile of an application."""
-    return render("flask", "Dockerfile.j2", **{"__flask_sdist": SDIST, **overrides})
+    known = {"__flask_sdist": SDIST, "slipway_project": "shop"}
+    return render("flask", "Dockerfile.j2", **{**known, **overrides})
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
