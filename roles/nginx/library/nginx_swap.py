@@ -40,7 +40,7 @@ author: [Slipway]
 
 RETURN = r"""
 aside: {description: Whether the old container runs aside., type: bool, returned: always}
-gap: {description: Seconds without a listener., type: float, returned: when swapped}
+gap: {description: Seconds in which nobody took new connections., type: float, returned: swapped}
 """
 
 import time
@@ -85,8 +85,9 @@ def answers(module: Any, name: str, probe: list[str], timeout: float) -> bool:
 def swap(module: Any, new: str, old: str) -> float:
     """Swap the containers; return the gap in seconds, or fail the module with the old one back."""
     probe, timeout = module.params["probe"], module.params["timeout"]
-    docker(module, "stop", "-t", str(module.params["grace"]), old)
+    # nginx takes no new connection from the moment that it is told to stop.
     began = time.monotonic()
+    docker(module, "stop", "-t", str(module.params["grace"]), old)
     started, said = docker(module, "start", new)
     if started and answers(module, new, probe, timeout):
         gap = time.monotonic() - began
@@ -118,11 +119,7 @@ def main() -> None:
     new = module.params["container"]
     old = f"{new}-old"
     if module.params["state"] == "swapped":
-        began = time.monotonic()
-        gap = swap(module, new, old)
-        module.exit_json(
-            changed=True, aside=False, gap=round(gap, 2), seconds=round(time.monotonic() - began, 2)
-        )
+        module.exit_json(changed=True, aside=False, gap=round(swap(module, new, old), 2))
     if module.params["state"] == "back":
         docker(module, "rm", "--force", new)
         module.exit_json(changed=docker(module, "rename", old, new)[0], aside=False)
