@@ -1,0 +1,135 @@
+"""The command: `python3 -m slipway_data CONFIG VERB [options]`.
+
+It prints one line of JSON: what was done, and whether anything was changed. What goes wrong is a
+sentence on standard error, and exit code 1; status 3 says that something else holds the lock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from slipway_data import backups, drill, dumps, recover, restore
+from slipway_data.host import Config, Host, ProblemError, clock, replace
+
+# Those that only look need no lock.
+LOOKING = ("backups", "health")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    top = argparse.ArgumentParser(prog="slipway_data")
+    top.add_argument("config")
+    verbs = top.add_subparsers(dest="verb", required=True)
+    one = verbs.add_parser("backup")
+    one.add_argument("--kind", choices=["auto", "full", "incr"], default="auto")
+    one.add_argument("--name", default="")
+    one.add_argument("--first", action="store_true")
+    verbs.add_parser("backups")
+    verbs.add_parser("health")
+    verbs.add_parser("prepare")
+    verbs.add_parser("recover")
+    verbs.add_parser("drill")
+    one = verbs.add_parser("restore")
+    one.add_argument("--time", default="")
+    one.add_argument("--name", default="")
+    one.add_argument("--backup", default="")
+    one.add_argument("--into", default="", choices=["", restore.SCRATCH])
+    one.add_argument("--forget", default="")
+    one.add_argument("--back", action="store_true")
+    one = verbs.add_parser("dump")
+    one.add_argument("--directory", default="")
+    one = verbs.add_parser("load")
+    one.add_argument("file")
+    one.add_argument("--drop", action="store_true")
+    for each in verbs.choices.values():
+        each.add_argument("--timer", action="store_true", help="remember a failure for `status`")
+    return top
+
+
+def do_backup(host: Host, given: argparse.Namespace) -> list[str]:
+    """Make a backup, or give a moment a name; with --first only where there is none."""
+    if given.first and backups.usable(backups.look(host)):
+        return []
+    return backups.name_moment(host, given.name) if given.name else backups.backup(host, given.kind)
+
+
+def do_restore(host: Host, given: argparse.Namespace) -> list[str]:
+    """Restore, go back, or remove what was kept."""
+    if given.forget:
+        return restore.forget(host, given.forget)
+    if given.back:
+        return restore.back(host)
+    if given.time and given.name:
+        raise ProblemError("to_time and to_name are both given: a restore goes to one of them")
+    target = (
+        restore.Target("time", restore.moment(given.time), given.backup) if given.time
+        else restore.Target("name", given.name, given.backup) if given.name
+        else restore.Target("latest", "", given.backup)
+    )  # fmt: skip
+    return restore.restore(host, target, given.into)
+
+
+def do_prepare(host: Host, given: argparse.Namespace) -> list[str]:
+    """Let pgBackRest into the database, and make its repository; done at each deploy."""
+    said = []
+    if restore.let_postgres_in(host.data, host.config.user):
+        host.server().ask("SELECT pg_reload_conf();")
+        said.append("pgBackRest may ask Postgres")
+    if backups.prepare(host):
+        said.append("the repository of backups is ready")
+    return said
+
+
+VERBS: dict[str, Callable[[Host, argparse.Namespace], list[str]]] = {
+    "backup": do_backup,
+    "prepare": do_prepare,
+    "recover": lambda host, given: [],
+    "drill": lambda host, given: drill.drill(host),
+    "restore": do_restore,
+    "dump": lambda host, given: dumps.dump(host, given.directory),
+    "load": lambda host, given: dumps.load(host, given.file, not given.drop),
+}
+
+
+def look(host: Host, verb: str) -> dict[str, Any]:
+    """Do what changes nothing."""
+    if verb == "health":
+        return backups.health(host) if host.config.backup else {"lines": [], "problems": []}
+    lines, data = backups.listing(host)
+    return {"said": lines, "backups": data}
+
+
+def main() -> int:
+    """Run one verb and return the exit code."""
+    # The control node may go away; the operation comes to its end all the same.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    given = parser().parse_args()
+    try:
+        host = Host(Config.read(given.config))
+        failed = host.config.own / "failed.json"
+        if given.verb in LOOKING:
+            answer = look(host, given.verb)
+        else:
+            with host.alone(wait=3600 if given.timer else 5):
+                said = recover.recover(host)
+                said += VERBS[given.verb](host, given)
+            answer = {"said": said, "changed": bool(said)}
+            known = json.loads(failed.read_text()) if failed.exists() else {}
+            if known.get("verb") == given.verb:
+                failed.unlink()
+    except ProblemError as problem:
+        if given.timer:
+            replace(failed, json.dumps({"verb": given.verb, "time": clock(), "said": str(problem)}) + "\n")
+        print(problem, file=sys.stderr)
+        return 1
+    print(json.dumps(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

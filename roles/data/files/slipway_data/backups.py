@@ -1,0 +1,327 @@
+"""Backups with pgBackRest: making them, listing them, and whether all is well with them."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from slipway_data.host import Host, ProblemError, call, clock, duration, last_line, read_json, replace, size, table, until  # fmt: skip
+
+STANZA = "main"
+REPOSITORY_ERRORS = ("is the repository there and may it be read?", "archive-push")
+
+
+@dataclass
+class Backup:
+    """A backup in the repository; times are seconds since the epoch, sizes bytes."""
+
+    label: str
+    kind: str
+    began: int
+    ended: int
+    size: int
+    stored: int
+    wal_first: str
+    wal_last: str
+    lsn_end: str
+    damaged: bool
+    current: bool
+
+    @classmethod
+    def of(cls, found: dict[str, Any], current: int) -> Backup:
+        """Return what pgBackRest says of a backup."""
+        return cls(
+            label=found["label"], kind=found["type"],
+            began=found["timestamp"]["start"], ended=found["timestamp"]["stop"],
+            size=found["info"]["size"], stored=found["info"]["repository"]["delta"],
+            wal_first=found["archive"]["start"] or "", wal_last=found["archive"]["stop"] or "",
+            lsn_end=found.get("lsn", {}).get("stop", ""), damaged=bool(found.get("error")),
+            current=found["database"]["id"] == current,
+        )  # fmt: skip
+
+
+@dataclass
+class Repository:
+    """What the repository holds: backups, the oldest first, and the last WAL segment archived."""
+
+    backups: list[Backup]
+    wal_last: str
+
+
+def require(host: Host) -> None:
+    """Raise ProblemError where backups are off."""
+    if not host.config.backup:
+        raise ProblemError(
+            f"{host.config.project} has no backups: set backup_enabled to true and run `./slipway deploy`"
+        )
+
+
+def complaint(text: str) -> str:
+    """Return what pgBackRest complained of: its first error, without the place in its source."""
+    errors = re.findall(r"ERROR: (\[\d+\]: .*)", text)
+    return errors[0].strip() if errors else last_line(text)
+
+
+def pgbackrest(host: Host, *arguments: str, serving: bool = True, check: bool = True) -> str:
+    """Run pgBackRest, in the container that serves or in one of its own; return what it printed."""
+    command = ("pgbackrest", f"--stanza={STANZA}", *arguments)
+    if serving:
+        code, out, err = call("docker", "exec", "--user=postgres", host.config.container, *command)
+    else:
+        code, out, err = host.run_once(*command)
+    if code and check:
+        raise ProblemError(f"pgBackRest failed ({arguments[-1]}): {complaint(out + err)}")
+    return "" if code else out
+
+
+def look(host: Host) -> Repository:
+    """Return what the repository holds; raise ProblemError when it cannot be read."""
+    serving = host.container_state() == "running"
+    answer = json.loads(pgbackrest(host, "--output=json", "info", serving=serving) or "[]")
+    stanza = answer[0] if answer else {}
+    status = stanza.get("status", {})
+    # 0: all is well. 2: no backup yet. Others: no stanza, or a repository that cannot be read.
+    if status.get("code") not in (0, 2):
+        message = "; ".join(
+            repo["status"]["message"] for repo in stanza.get("repo", []) if repo.get("status", {}).get("code")
+        ) or status.get("message", "it is empty")
+        raise ProblemError(f"the repository of backups cannot be read: {' '.join(message.split())}")
+    newest = max((database["id"] for database in stanza.get("db", [])), default=0)
+    return Repository(
+        backups=[Backup.of(one, newest) for one in stanza.get("backup", [])],
+        wal_last=max(
+            (one["max"] or "" for one in stanza.get("archive", []) if one["database"]["id"] == newest),
+            default="",
+        ),
+    )
+
+
+def usable(repository: Repository) -> list[Backup]:
+    """Return the backups of the cluster as it is now, the newest first."""
+    return [one for one in reversed(repository.backups) if one.current]
+
+
+def prepare(host: Host) -> bool:
+    """Make the repository ready for this cluster; return whether anything was done."""
+    code, out, err = call(
+        "docker", "exec", "--user=postgres", host.config.container, "pgbackrest", f"--stanza={STANZA}", "--output=json", "info",
+    )  # fmt: skip
+    if code:
+        raise ProblemError(f"the repository of backups cannot be reached: {complaint(out + err)}")
+    known = json.loads(out or "[]")
+    state = (known[0]["status"]["code"] if known else 1)
+    system = host.server().ask("SELECT system_identifier FROM pg_control_system();")
+    databases = known[0].get("db", []) if known else []
+    if state in (0, 2) and databases and str(max(databases, key=lambda one: one["id"])["system-id"]) == system:
+        return False
+    if databases:
+        pgbackrest(host, "stanza-upgrade")
+    else:
+        pgbackrest(host, "stanza-create")
+    return True
+
+
+def archive_now(host: Host, seconds: float = 60) -> None:
+    """Have what was written so far archived; raise ProblemError when that does not come about."""
+    server = host.server()
+    segment = server.ask("SELECT pg_walfile_name(pg_switch_wal());")
+    archived = until(
+        lambda: server.ask(
+            "SELECT coalesce(last_archived_wal >= :'segment', false) FROM pg_stat_archiver;", segment=segment
+        ) == "t",
+        seconds,
+    )  # fmt: skip
+    if not archived:
+        raise ProblemError(
+            f"the WAL was not archived within {seconds:.0f} s: {archiver_complaint(host) or 'see the log of Postgres'}"
+        )
+
+
+def archiver_complaint(host: Host) -> str:
+    """Return what the archiver complained of last, if it did within the last minutes."""
+    _, out, err = call("docker", "logs", "--since=15m", host.config.container)
+    found = re.findall(r"ERROR: (\[\d+\]: .*)", out + err)
+    return found[-1].strip()[:300] if found else ""
+
+
+def due_kind(host: Host, repository: Repository) -> str:
+    """Return the kind of backup that is due: full when the last one is as old as it may be."""
+    full = [one for one in usable(repository) if one.kind == "full" and not one.damaged]
+    # A little less than the days, since a timer is never on the second.
+    age = host.config.backup["full_days"] * 86400 - 3600
+    return "incr" if full and time.time() - full[0].began < age else "full"
+
+
+def backup(host: Host, kind: str = "auto") -> list[str]:
+    """Make a backup and read it again; raise ProblemError when it failed or found damage."""
+    require(host)
+    before = look(host)
+    wanted = due_kind(host, before) if kind == "auto" else kind
+    began = time.time()
+    pgbackrest(host, f"--type={wanted}", "backup")
+    took = time.time() - began
+    made = usable(look(host))[0]
+    note(host, made.label, checked=clock())
+    if made.damaged:
+        raise ProblemError(
+            f"the backup {made.label} was made, and found damaged pages in the database: {damaged_pages(host, made.label)}. "
+            "Restore an older one beside it (`./slipway restore -e into=scratch -e backup=LABEL`) and compare; "
+            "the disk and the memory of the host are suspect"
+        )
+    if host.config.backup["verify"]:
+        verify(host, made.label)
+        note(host, made.label, verified=clock())
+    return [
+        f"{made.kind} backup {made.label}: {size(made.size)}, {size(made.stored)} stored, {took:.1f} s"
+        + (", read again without a fault" if host.config.backup["verify"] else "")
+    ]
+
+
+def damaged_pages(host: Host, label: str) -> str:
+    """Return the files in which a backup found damaged pages."""
+    text = pgbackrest(host, f"--set={label}", "--output=json", "info", check=False) or "[]"
+    files = [name for one in json.loads(text) for made in one["backup"] for name in made.get("error-list", [])]
+    return ", ".join(files) or "see the log of Postgres"
+
+
+def verify(host: Host, label: str = "") -> None:
+    """Read a backup and the WAL again; raise ProblemError when a checksum does not fit."""
+    serving = host.container_state() == "running"
+    options = [f"--set={label}"] if label else []
+    command = ("pgbackrest", f"--stanza={STANZA}", "--output=text", "--verbose", *options, "verify")
+    code, out, err = (
+        call("docker", "exec", "--user=postgres", host.config.container, *command)
+        if serving
+        else host.run_once(*command)
+    )
+    text = out + err
+    faults = [
+        line.strip()
+        for line in text.splitlines()
+        if re.search(r"(missing|checksum invalid|size invalid|other): [1-9]|invalid checksum|ERROR:|invalid size", line)
+    ]
+    if code or "status: error" in text or faults:
+        raise ProblemError(
+            f"the repository of backups is damaged ({'; '.join(faults[:4]) or complaint(text)}): "
+            "make a full backup now (`./slipway backup -e kind=full`) and drill it"
+        )
+
+
+def notes(host: Host) -> dict[str, dict[str, str]]:
+    """Return what is remembered of the backups, by label."""
+    return read_json(host.config.own / "backups.json") or {}
+
+
+def note(host: Host, label: str, **said: str) -> None:
+    """Remember something of a backup."""
+    known = notes(host)
+    known.setdefault(label, {}).update(said)
+    replace(host.config.own / "backups.json", json.dumps(known, indent=1) + "\n")
+
+
+def name_moment(host: Host, name: str) -> list[str]:
+    """Give a moment a name, to which a restore can go back."""
+    require(host)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}", name):
+        raise ProblemError(f"'{name}' is no name for a moment: use letters, digits, '_', '-', '.' and ':'")
+    path = host.config.own / "moments.json"
+    known = read_json(path) or {}
+    if name in known:
+        raise ProblemError(f"the name '{name}' was given to {known[name]['time']} already: use another one")
+    place = host.server().ask("SELECT pg_create_restore_point(:'name');", name=name)
+    known[name] = {"time": clock(), "place": place}
+    replace(path, json.dumps(known, indent=1) + "\n")
+    archive_now(host)
+    return [f"{name}: {known[name]['time']} ({place}); `./slipway restore -e to_name={name}` goes back to it"]
+
+
+def listing(host: Host) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return the backups as a table, and as data."""
+    require(host)
+    repository = look(host)
+    known = notes(host)
+    rows = [["BACKUP", "WHEN", "KIND", "SIZE", "STORED", "WAL", "VERIFIED"]]
+    data = []
+    for one in repository.backups:
+        verified = known.get(one.label, {})
+        word = (
+            "damaged pages" if one.damaged
+            else f"drill {verified['drilled'][:16]}" if "drilled" in verified
+            else f"checksums {verified['verified'][:16]}" if "verified" in verified
+            else "no"
+        )  # fmt: skip
+        rows.append(
+            [one.label, clock(one.ended)[:16], one.kind, size(one.size), size(one.stored),
+             f"{one.wal_first[8:]}..{one.wal_last[8:]}" if one.wal_first else "-", word]
+        )  # fmt: skip
+        data.append({**vars(one), "verified": word})
+    lines = table(rows) if data else ["no backup yet: `./slipway backup` makes one"]
+    if repository.wal_last:
+        lines.append(f"WAL archived up to {repository.wal_last}")
+    moments = read_json(host.config.own / "moments.json") or {}
+    lines += [f"Moment {name}: {one['time']}" for name, one in moments.items()]
+    return lines, data
+
+
+def health(host: Host) -> dict[str, Any]:
+    """Return whether backups and archiving are well: what `status` shows, and what is wrong."""
+    config = host.config.backup
+    problems: list[str] = []
+    lines = []
+    if host.container_state() == "running":
+        try:
+            problems += archiving(host)
+        except ProblemError as problem:
+            problems.append(str(problem))
+    try:
+        found = [one for one in usable(look(host)) if not one.damaged]
+        if not found:
+            problems.append("there is no backup of the database as it is now: `./slipway backup` makes one")
+        else:
+            age = time.time() - found[0].ended
+            lines.append(f"{found[0].label}, {found[0].kind}, {duration(age)} old, {size(found[0].size)}")
+            if age > config["max_age_hours"] * 3600:
+                problems.append(
+                    f"the newest backup is {duration(age)} old, more than backup_max_age_hours ({config['max_age_hours']})"
+                )
+    except ProblemError as problem:
+        problems.append(str(problem))
+    drilled = read_json(host.config.own / "drill.json")
+    if drilled:
+        lines.append(
+            f"drill {'passed' if drilled['passed'] else 'FAILED'} {duration(time.time() - drilled['at'])} ago, {drilled['said']}"
+        )
+        if not drilled["passed"]:
+            problems.append(f"the last drill failed: {drilled['said']}")
+    if config["drill_max_age_hours"] and (
+        not drilled or time.time() - drilled["at"] > config["drill_max_age_hours"] * 3600
+    ):
+        problems.append(f"no drill within the last {duration(config['drill_max_age_hours'] * 3600)}: `./slipway drill`")
+    failed = read_json(host.config.own / "failed.json")
+    if failed:
+        problems.append(f"the {failed['verb']} of {failed['time']} failed: {failed['said']}")
+    return {"lines": lines, "problems": problems}
+
+
+def archiving(host: Host) -> list[str]:
+    """Return what is wrong with the archiving of the WAL."""
+    answer = host.server().ask(
+        "SELECT json_build_object('waiting', count(*), 'since', extract(epoch FROM now() - min(modification)),"
+        " 'failing', (SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver),"
+        " 'mode', current_setting('archive_mode'))"
+        " FROM pg_ls_archive_statusdir() WHERE name ~ '[.]ready$';"
+    )
+    state = json.loads(answer)
+    late = 2 * host.config.backup["archive_timeout"] + 30
+    if state["mode"] != "on":
+        return ["WAL is not archived (archive_mode is off): `./slipway deploy` turns it on"]
+    if state["failing"] or (state["waiting"] and state["since"] > late):
+        why = archiver_complaint(host)
+        since = f" for {duration(state['since'])}" if state["since"] else ""
+        return [
+            f"WAL archiving is behind{since}, {state['waiting']} segments wait" + (f" ({why})" if why else "")
+        ]
+    return []

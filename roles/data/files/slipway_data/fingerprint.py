@@ -1,0 +1,155 @@
+"""What a server holds, so that two can be compared: rows and a checksum of every table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from slipway_data.host import ProblemError, Server
+
+# {database: {"tables": {name: [rows, checksum]}, "sequences": ..., "large objects": ...}}
+Fingerprint = dict[str, dict[str, dict[str, list[Any]]]]
+
+# The text of a row depends on these.
+_SAME = """
+SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 1;
+SET bytea_output = 'hex'; SET row_security = off; SET search_path = pg_catalog; SET statement_timeout = 0;
+SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
+"""
+
+# md5 is the same in every version; the sum does not care for the order of the rows.
+_SUM = "coalesce(sum(('x' || left(md5(%s), 16))::bit(64)::bigint::numeric), 0)"
+
+_TABLES = f"""
+SELECT format(
+  $q$SELECT json_build_array('tables', %L, count(*), {_SUM % "t::text"}) FROM ONLY %I.%I AS t$q$,
+  format('%I.%I', nspname, relname), nspname, relname)
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind = 'r' AND relpersistence = 'p' AND nspname NOT IN ('pg_catalog', 'information_schema')
+  AND nspname !~ '^pg_(toast|temp)'
+ORDER BY nspname, relname
+\\gexec
+"""
+
+_LARGE_OBJECTS = f"""
+SELECT json_build_array('large objects', 'all', count(*), {_SUM % "oid || ' ' || md5(lo_get(oid))"})
+FROM pg_largeobject_metadata;
+"""
+
+# After a crash a sequence may be ahead, so only a clean copy has the same ones.
+_SEQUENCES = """
+SELECT format(
+  $q$SELECT json_build_array('sequences', %L, last_value, is_called) FROM %I.%I$q$,
+  format('%I.%I', nspname, relname), nspname, relname)
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind = 'S' AND relpersistence = 'p' ORDER BY nspname, relname
+\\gexec
+"""
+
+_OTHERS = """
+SELECT json_build_array('extensions', extname, 0, 0) FROM pg_extension ORDER BY 1::text;
+"""
+
+
+def of_database(server: Server, database: str, sequences: bool = False, before: str = "") -> dict[str, dict[str, list[Any]]]:  # fmt: skip
+    """Return what a database holds, as one snapshot; `before` runs first in its transaction."""
+    parts = [_SAME, before or "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;", _TABLES, _LARGE_OBJECTS]
+    text = server.ask("\n".join([*parts, _SEQUENCES if sequences else "", _OTHERS, "COMMIT;"]), database)
+    found: dict[str, dict[str, list[Any]]] = {}
+    for line in text.splitlines():
+        kind, name, first, second = json.loads(line)
+        found.setdefault(kind, {})[name] = [first, second if isinstance(second, bool) else str(second)]
+    return found
+
+
+def of_server(server: Server, sequences: bool = False) -> Fingerprint:
+    """Return what a server holds."""
+    return {name: of_database(server, name, sequences) for name in server.databases()}
+
+
+_COUNTS = """
+SELECT format('SELECT count(*) FROM ONLY %I.%I', nspname, relname)
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE relkind IN ('r', 'm') AND relpersistence = 'p' AND nspname !~ '^pg_(toast|temp)'
+\\gexec
+"""
+
+
+def count(server: Server, database: str) -> tuple[int, int]:
+    """Read every table of a database, the catalogs too; return how many tables and rows there are."""
+    found = [int(line) for line in server.ask(_COUNTS, database).splitlines()]
+    return len(found), sum(found)
+
+
+def rows(one: Fingerprint) -> int:
+    """Return how many rows there are."""
+    return sum(table[0] for database in one.values() for table in database.get("tables", {}).values())
+
+
+def tables(one: Fingerprint) -> int:
+    """Return how many tables there are."""
+    return sum(len(database.get("tables", {})) for database in one.values())
+
+
+def differences(should: Fingerprint, has: Fingerprint) -> list[str]:
+    """Return what is different, one sentence each."""
+    said = []
+    for database in sorted({*should, *has}):
+        if database not in has or database not in should:
+            said.append(f"the database {database} is {'missing' if database not in has else 'new'}")
+            continue
+        for kind in sorted({*should[database], *has[database]}):
+            one, other = should[database].get(kind, {}), has[database].get(kind, {})
+            for name in sorted({*one, *other}):
+                if one.get(name) != other.get(name):
+                    said.append(_difference(database, kind, name, one.get(name), other.get(name)))
+    return said
+
+
+def _difference(database: str, kind: str, name: str, should: list[Any] | None, has: list[Any] | None) -> str:  # fmt: skip
+    """Return one difference as a sentence."""
+    what = f"{database}: {kind.removesuffix('s')} {name}"
+    if has is None or should is None:
+        return f"{what} is {'missing' if has is None else 'new'}"
+    if kind == "sequences":
+        return f"{what} stands at {has[0]} instead of {should[0]}"
+    if has[0] != should[0]:
+        return f"{what} has {has[0]} rows instead of {should[0]}"
+    return f"{what} has {has[0]} rows with another checksum"
+
+
+_MOMENT = """
+SELECT pg_current_wal_insert_lsn() AS place \\gset
+BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+SELECT pg_snapshot_xmin(now) = pg_snapshot_xmax(now) AND pg_current_wal_insert_lsn() = :'place' AS calm
+FROM pg_current_snapshot() AS now \\gset
+\\if :calm
+SELECT json_build_array('place', :'place', 0, '');
+\\else
+\\quit
+\\endif
+"""
+
+
+def at_one_moment(server: Server, database: str, tries: int = 300) -> tuple[str, Fingerprint]:
+    """Return a place in the WAL, and what all databases hold at exactly that place.
+
+    A snapshot counts when no transaction is in progress and nothing was written to the WAL between
+    the looks before and after it: that is what a recovery up to there has to show. The other
+    databases, where there are any, must be the same before and after.
+    """
+    others = [name for name in server.databases() if name != database]
+    before = {name: of_database(server, name) for name in others}
+    for _ in range(tries):
+        held = of_database(server, database, before=_MOMENT)
+        if "place" not in held:
+            continue
+        place = next(iter(held.pop("place")))
+        after = {name: of_database(server, name) for name in others}
+        if after == before:
+            return place, {database: held, **after}
+        before = after
+    raise ProblemError(
+        f"{server.container} is written to without a pause, so no moment could be compared: "
+        "drill at a quieter time"
+    )

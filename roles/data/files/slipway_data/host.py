@@ -1,0 +1,410 @@
+"""What every operation stands on: the configuration, the engine's client, the lock, the journal."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+# linux/fs.h: swap two names in one step.
+RENAME_EXCHANGE = 2
+AT_FDCWD = -100
+
+
+class ProblemError(Exception):
+    """Something that ends the operation: one sentence, for a person."""
+
+
+def utc(moment: float | None = None) -> datetime:
+    """Return a moment (seconds since the epoch; none is now) with its zone."""
+    at = time.time() if moment is None else moment
+    return datetime.fromtimestamp(at, tz=timezone.utc)  # noqa: UP017 (Python 3.10)
+
+
+def stamp(moment: float | None = None) -> str:
+    """Return a moment as it stands in names: 20261122-103100."""
+    return utc(moment).strftime("%Y%m%d-%H%M%S")
+
+
+def clock(moment: float | None = None) -> str:
+    """Return a moment as people and Postgres read it: 2026-11-22 10:31:00+00."""
+    return utc(moment).strftime("%Y-%m-%d %H:%M:%S+00")
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as a person writes it."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """Return a number of seconds as a person writes it."""
+    for limit, unit, one in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{seconds / one:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
+def table(rows: list[list[str]]) -> list[str]:
+    """Return rows of cells as aligned lines."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()  # noqa: B905
+        for row in rows
+    ]
+
+
+def replace(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replace a file's content in one step, on the disk for sure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(name).chmod(mode)
+    Path(name).replace(path)
+    sync(path.parent)
+
+
+def sync(directory: Path) -> None:
+    """Put a directory's names on the disk."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap two names in one step, so that a kill leaves both, one way or the other."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    code = libc.renameat2(
+        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), ctypes.c_uint(RENAME_EXCHANGE)
+    )
+    if code:
+        reason = os.strerror(ctypes.get_errno())
+        raise ProblemError(f"the file system cannot swap {one} and {other} in one step ({reason})")
+    sync(one.parent)
+
+
+def read_json(path: Path) -> Any:
+    """Return what a file holds; none if there is no file, or nothing that makes sense."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+@dataclass
+class Config:
+    """What the role wrote down of the project; fields are those of data.json."""
+
+    project: str
+    host: str
+    config_dir: Path
+    state_dir: Path
+    container: str
+    volume: str
+    image: str
+    version: str
+    memory_mb: int
+    start_timeout: int
+    stop_timeout: int
+    # How to reach the repository of backups; empty while backups are off.
+    backup: dict[str, Any]
+    cluster: dict[str, str]
+
+    @classmethod
+    def read(cls, path: str) -> Config:
+        """Return the configuration in a file; raise ProblemError where there is none."""
+        given = read_json(Path(path))
+        if not given:
+            raise ProblemError(f"{path} is not there or damaged: `./slipway deploy` writes it")
+        config = cls(**given)
+        config.config_dir, config.state_dir = Path(config.config_dir), Path(config.state_dir)
+        # Written when the cluster was made; a restore onto a new host goes by the inventory.
+        config.cluster = read_json(config.config_dir / "postgres.json") or config.cluster
+        return config
+
+    @property
+    def user(self) -> str:
+        """Return the superuser that the cluster was made with."""
+        return self.cluster["user"]
+
+    @property
+    def data_name(self) -> str:
+        """Return the data directory's path below the volume."""
+        return f"{self.version}/docker"
+
+    @property
+    def own(self) -> Path:
+        """Return the directory of what the operations remember."""
+        return self.state_dir / "data"
+
+
+def call(*command: str, stdin: str | None = None, limit: float | None = None) -> tuple[int, str, str]:
+    """Run a program and return its exit code and what it wrote."""
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=limit,
+            errors="replace", check=False, **({} if stdin is not None else {"stdin": subprocess.DEVNULL}),
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return 124, "", f"{command[0]} took longer than {limit} s"
+    return done.returncode, done.stdout, done.stderr
+
+
+def docker(*arguments: str, check: bool = True) -> str:
+    """Run the engine's client and return what it printed; raise ProblemError when it failed."""
+    code, out, err = call("docker", *arguments)
+    if code and check:
+        raise ProblemError(f"docker {arguments[0]} failed: {last_line(err or out)}")
+    return "" if code else out.strip()
+
+
+def last_line(text: str) -> str:
+    """Return the last line that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "it said nothing"
+
+
+class Host:
+    """A project's host, as the operations see it."""
+
+    def __init__(self, config: Config) -> None:
+        """Remember the configuration; look at nothing yet."""
+        self.config = config
+        self.journal = Journal(config.own / "operation.json")
+
+    @property
+    def mountpoint(self) -> Path:
+        """Return where the volume lies on the host; raise ProblemError when there is none."""
+        path = docker("volume", "inspect", "--format={{.Mountpoint}}", self.config.volume, check=False)
+        if not path:
+            raise ProblemError(
+                f"the volume {self.config.volume} is not on {self.config.host}: "
+                "`./slipway restore` makes it again from a backup"
+            )
+        return Path(path)
+
+    @property
+    def data(self) -> Path:
+        """Return the data directory's path on the host."""
+        return self.mountpoint / self.config.data_name
+
+    def container_state(self, name: str = "") -> str:
+        """Return running, exited, ...; nothing where there is no such container."""
+        return docker("inspect", "--format={{.State.Status}}", name or self.config.container, check=False)
+
+    def stop(self) -> None:
+        """Stop the project's Postgres, with a checkpoint."""
+        if self.container_state() == "running":
+            docker("stop", f"--time={self.config.stop_timeout}", self.config.container)
+
+    def start(self) -> None:
+        """Start the project's Postgres and wait until it takes queries; raise ProblemError."""
+        docker("start", self.config.container)
+        self.wait_healthy()
+
+    def wait_healthy(self) -> None:
+        """Wait until Postgres takes queries; raise ProblemError when it does not in time."""
+        deadline = time.monotonic() + self.config.start_timeout
+        server = self.server()
+        while time.monotonic() < deadline:
+            if server.answers():
+                return
+            if self.container_state() not in ("running", "restarting"):
+                break
+            time.sleep(0.3)
+        raise ProblemError(f"{self.config.container} does not take queries: {self.complaint()}")
+
+    def complaint(self, name: str = "") -> str:
+        """Return the last thing that a Postgres container complained of."""
+        _, out, err = call("docker", "logs", "--tail=200", name or self.config.container)
+        lines = [line for line in (out + err).splitlines() if "FATAL" in line or "PANIC" in line]
+        return lines[-1].partition("]")[2].strip() or lines[-1] if lines else "see its log"
+
+    def server(self) -> Server:
+        """Return the project's Postgres."""
+        config = self.config
+        script = (
+            "PGPASSWORD=$(cat /run/secrets/postgres/password) exec psql -X -q -A -t"
+            ' -v ON_ERROR_STOP=1 -h 127.0.0.1 -U "$0" -d "$1"'
+        )
+        return Server(config.container, ["sh", "-c", script, config.user])
+
+    def free_bytes(self) -> int:
+        """Return how much room the volume has left."""
+        there = os.statvfs(self.mountpoint)
+        return there.f_bavail * there.f_frsize
+
+    def run_once(self, *command: str, user: str = "postgres", image: str = "", options: tuple[str, ...] = ()) -> tuple[int, str, str]:  # fmt: skip
+        """Run a command in a throw-away container that has the volume, and the repository."""
+        operation = self.journal.entry.get("id", "look")
+        name = f"{self.config.project}-{operation}-{len(self.journal.used)}"
+        self.journal.used.append(name)
+        return call(
+            "docker", "run", "--rm", f"--name={name}", *self.options(operation), *options,
+            f"--user={user}", f"--entrypoint={command[0]}", image or self.config.image, *command[1:],
+        )  # fmt: skip
+
+    def options(self, operation: str) -> list[str]:
+        """Return the options of a throw-away container: labels, volume, repository, memory."""
+        config = self.config
+        network = config.backup.get("network") or "none"
+        return [
+            f"--label=slipway.project={config.project}", "--label=slipway.part=data",
+            f"--label=slipway.operation={operation}", "--pull=never", f"--network={network}",
+            f"--volume={config.volume}:/var/lib/postgresql",
+            *(["--tmpfs=/var/lib/postgresql/data:size=64k,mode=0555"] if int(config.version) < 18 else []),
+            f"--volume={config.config_dir}/postgres:/etc/postgresql:ro",
+            *(f"--volume={mount}" for mount in config.backup.get("mounts", [])),
+            *(f"--add-host={name}" for name in config.backup.get("hosts", [])),
+            f"--memory={config.memory_mb}m", f"--shm-size={max(config.memory_mb // 4, 64)}m",
+            "--log-driver=json-file", "--log-opt=max-size=10m",
+        ]  # fmt: skip
+
+    def make_directory(self, name: str) -> None:
+        """Make a directory in the volume, Postgres's own."""
+        version = name.split("/", maxsplit=1)[0]
+        script = 'for d; do [ -d "$d" ] || install -d -o postgres -g postgres -m 0700 "$d"; done'
+        code, out, err = self.run_once(
+            "sh", "-c", script, "sh", f"/var/lib/postgresql/{version}", f"/var/lib/postgresql/{name}",
+            user="root",
+        )  # fmt: skip
+        if code:
+            raise ProblemError(f"could not make {name} in {self.config.volume}: {last_line(err or out)}")
+
+    def remove_leftovers(self, operation: str) -> None:
+        """Remove the throw-away containers of an operation."""
+        names = docker(
+            "ps", "--all", "--quiet", f"--filter=label=slipway.project={self.config.project}",
+            f"--filter=label=slipway.operation={operation}",
+        ).split()  # fmt: skip
+        if names:
+            docker("rm", "--force", *names)
+
+    @contextmanager
+    def alone(self, wait: float = 0) -> Iterator[None]:
+        """Hold the lock of the project's data for up to `wait` s; raise ProblemError if it is held.
+
+        Whoever gets it first clears up after an operation that was killed.
+        """
+        directory = Path("/run/slipway")
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / f"{self.config.project}.data.lock").open("a+") as file:
+            deadline = time.monotonic() + wait
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        entry = self.journal.read()
+                        raise ProblemError(
+                            f"another operation on the data of {self.config.project} runs "
+                            f"({entry.get('verb', 'unknown')} since {entry.get('began', '?')}): wait for its end"
+                        ) from None
+                    time.sleep(0.5)
+            yield
+
+
+class Server:
+    """A Postgres in a container, and the way to ask it."""
+
+    def __init__(self, container: str, command: list[str]) -> None:
+        """Remember the container, and the command to which a database's name is added."""
+        self.container = container
+        self.command = command
+
+    def ask(self, sql: str, database: str = "postgres", **variables: str) -> str:
+        """Run statements and return the unaligned rows; raise ProblemError when one failed."""
+        code, out, err = self.try_ask(sql, database, **variables)
+        if code:
+            raise ProblemError(f"Postgres in {self.container} said: {complaint_of(err)}")
+        return out.strip()
+
+    def try_ask(self, sql: str, database: str = "postgres", **variables: str) -> tuple[int, str, str]:
+        """Run statements and return psql's exit code and output."""
+        # As \set, so that psql quotes them.
+        header = "".join(
+            "\\set {} '{}'\n".format(name, value.replace("\\", "\\\\").replace("'", "''"))
+            for name, value in variables.items()
+        )
+        return call("docker", "exec", "-i", self.container, *self.command, database, stdin=header + sql)
+
+    def answers(self) -> bool:
+        """Return whether it takes queries, and writes."""
+        code, out, _ = self.try_ask("SELECT pg_is_in_recovery();")
+        return code == 0 and out.strip() == "f"
+
+    def databases(self) -> list[str]:
+        """Return the names of the databases that take connections."""
+        return self.ask(
+            "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1;"
+        ).splitlines()
+
+
+def complaint_of(text: str) -> str:
+    """Return the first error in what a client of Postgres wrote."""
+    lines = [line for line in text.splitlines() if "ERROR:" in line or "FATAL:" in line]
+    return lines[0].strip() if lines else last_line(text)
+
+
+class Journal:
+    """What operation runs, and how far it is: what is left of a killed one."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember where it is kept."""
+        self.path = path
+        self.entry: dict[str, Any] = {}
+        self.used: list[str] = []
+
+    def read(self) -> dict[str, Any]:
+        """Return the entry on the disk, empty when no operation runs or was killed."""
+        return read_json(self.path) or {}
+
+    def begin(self, verb: str, **details: Any) -> str:
+        """Begin an operation and return its name, which is unique."""
+        name = f"{verb}-{stamp()}"
+        self.entry = {"id": name, "verb": verb, "began": clock(), "stage": "begin", **details}
+        self.write()
+        return name
+
+    def stage(self, name: str, **details: Any) -> None:
+        """Note that a stage begins."""
+        self.entry.update(stage=name, **details)
+        self.write()
+
+    def end(self) -> None:
+        """Note that nothing is left to do."""
+        self.path.unlink(missing_ok=True)
+        self.entry = {}
+
+    def write(self) -> None:
+        """Put it on the disk."""
+        replace(self.path, json.dumps(self.entry, indent=1) + "\n")
+
+
+def until(condition: Callable[[], Any], seconds: float, pause: float = 0.3) -> Any:
+    """Return the condition's first true value, or what it said last when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(pause)

@@ -1,0 +1,376 @@
+"""Going back: the newest state, a time, a named moment; into place, or beside what serves."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from slipway_data import backups, fingerprint, throwaway
+from slipway_data.host import Host, ProblemError, Server, call, clock, docker, exchange, read_json, replace, size, stamp, sync  # fmt: skip
+
+# A restored directory has it until its server has served: how a killed restore is told apart.
+MARKER = "slipway-restored"
+SCRATCH = "scratch"
+# The owner comes in from the container's own postgres user: pgBackRest does, for backups.
+HBA_LINE = "local postgres {user} peer map=slipway"
+IDENT_LINE = "slipway postgres {user}"
+
+
+@dataclass
+class Target:
+    """How far a recovery goes: kind is latest, time, name or lsn."""
+
+    kind: str
+    value: str = ""
+    # Restore this backup, whatever else would do.
+    backup: str = ""
+
+    @property
+    def text(self) -> str:
+        """Return it for a person."""
+        return "the newest state" if self.kind == "latest" else f"{self.kind} {self.value}"
+
+
+def moment(text: str) -> str:
+    """Return a time with its zone as Postgres reads it; raise ProblemError for what is none."""
+    given = re.sub(r"([+-]\d\d)$", r"\1:00", text.strip().replace("Z", "+00:00"))
+    try:
+        at = datetime.fromisoformat(given)
+    except ValueError:
+        raise ProblemError(
+            f"to_time is '{text}', which is no time: write it like '2026-11-22 10:31:00+00'"
+        ) from None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=timezone.utc)  # noqa: UP017 (Python 3.10)
+    if at.timestamp() > time.time():
+        raise ProblemError(f"to_time is '{text}', which is still to come: name a time that is over")
+    return at.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00")  # noqa: UP017
+
+
+def choose(host: Host, target: Target) -> list[str]:
+    """Return the backups to try, the best first; raise ProblemError when none reaches back so far."""
+    found = backups.usable(backups.look(host))
+    if not found:
+        raise ProblemError("there is no backup to restore: `./slipway backups` shows what there is")
+    if target.backup:
+        chosen = [one for one in found if one.label == target.backup]
+        if not chosen:
+            raise ProblemError(f"there is no backup '{target.backup}': `./slipway backups` lists them")
+        found = chosen
+    if target.kind == "time":
+        at = datetime.fromisoformat(target.value.replace("+00", "+00:00")).timestamp()
+        before = [one for one in found if one.ended <= at]
+        if not before:
+            raise ProblemError(
+                f"the oldest backup ended at {clock(found[-1].ended)}, so nothing can go back to {target.value}: name a later time"
+            )
+        found = before
+    if target.kind == "name":
+        known = read_json(host.config.own / "moments.json") or {}
+        place = known.get(target.value, {}).get("place", "")
+        if place:
+            found = [one for one in found if place_of(one.lsn_end) <= place_of(place)] or found
+        elif known:
+            raise ProblemError(
+                f"no moment has the name '{target.value}': there {'are' if len(known) > 1 else 'is'} {', '.join(known)}"
+            )
+    sound = [one for one in found if not one.damaged]
+    if not sound and not target.backup:
+        raise ProblemError(
+            f"every backup that reaches back to {target.text} has damaged pages: name one with -e backup=LABEL to restore it all the same"
+        )
+    # A point in time needs one attempt; whether a name is reached only the recovery tells.
+    return [one.label for one in (sound or found)][: None if target.kind == "name" else 1]
+
+
+def place_of(lsn: str) -> int:
+    """Return a place in the WAL as a number."""
+    high, _, low = lsn.partition("/")
+    return int(high or "0", 16) << 32 | int(low or "0", 16)
+
+
+def fetch(host: Host, label: str, directory: str, target: Target) -> None:
+    """Put a backup into a new directory of the volume; raise ProblemError, with nothing left of it."""
+    path = f"/var/lib/postgresql/{directory}"
+    # 127 ends the recovery: a damaged segment must not pass for the end of the archive.
+    command = (
+        f'pgbackrest --stanza={backups.STANZA} --pg1-path="$PWD" archive-get %f "%p"; code=$?; '
+        "if [ $code -gt 1 ]; then exit 127; fi; exit $code"
+    )
+    options = [f"--recovery-option=restore_command={command}"]
+    timeline = read_json(host.config.own / "timeline.json") or {}
+    if timeline.get("back"):
+        # A restore was taken back: what it wrote is no future of this database.
+        options.append(f"--target-timeline={timeline['back']}")
+    if target.kind == "latest":
+        options.append("--type=default")
+    else:
+        options += [f"--type={target.kind}", f"--target={target.value}", "--target-action=promote"]
+        if target.kind == "lsn":
+            options.append("--target-exclusive")
+    backups.pgbackrest(
+        host, f"--pg1-path={path}", f"--set={label}", *options, "restore",
+        serving=False,
+    )  # fmt: skip
+
+
+def room(host: Host, label: str) -> None:
+    """Raise ProblemError when the disk has no room for the backup."""
+    needed = next(one.size for one in backups.look(host).backups if one.label == label)
+    free = host.free_bytes()
+    # WAL comes on top.
+    if free < needed * 1.1 + 256 * 2**20:
+        raise ProblemError(
+            f"the backup needs {size(needed * 1.1 + 256 * 2**20)} beside what is there and the disk has {size(free)}: make room first"
+        )
+
+
+def recover_on(host: Host, one: Server, target: Target) -> str:
+    """Wait until a server has recovered as far as it should, and return the point that it reached."""
+    if target.kind == "latest":
+        question = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup';"
+        throwaway.wait_for(host, one, question, "RecoveryRetrieveRetryInterval", 24 * 3600)
+        place = one.ask("SELECT pg_last_wal_replay_lsn();")
+    else:
+        throwaway.wait_for(host, one, "SELECT pg_get_wal_replay_pause_state();", "paused", 24 * 3600)
+        place = one.ask("SELECT pg_last_wal_replay_lsn();")
+    at = one.ask(
+        "SET TimeZone = 'UTC'; SELECT to_char(pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.MS+00');"
+    )
+    return f"{place}, last transaction {at or 'before the backup'}"
+
+
+def read_all(one: Server) -> tuple[int, int]:
+    """Read every table of every database, which holds each page to its checksum; return counts."""
+    counts = [fingerprint.count(one, database) for database in one.databases()]
+    return sum(tables for tables, _ in counts), sum(rows for _, rows in counts)
+
+
+def restored(host: Host, target: Target, operation: str) -> tuple[str, str, str]:
+    """Put a backup into a directory, recover and check it; return directory, backup and point."""
+    problems = []
+    for label in choose(host, target):
+        room(host, label)
+        directory = f"{host.config.version}/{operation}"
+        host.journal.stage("fetch", directory=directory, backup=label)
+        host.make_directory(directory)
+        try:
+            fetch(host, label, directory, target)
+            path = host.mountpoint / directory
+            (path / MARKER).write_text(operation)
+            if target.kind == "latest":
+                # So that the check ends at the end of the archive without a new timeline.
+                (path / "standby.signal").touch()
+            host.journal.stage("recover")
+            with throwaway.server(host, directory, "recovery_target_action=pause") as one:
+                point = recover_on(host, one, target)
+                host.journal.stage("check")
+                tables, rows = read_all(one)
+            (path / "standby.signal").unlink(missing_ok=True)
+        except ProblemError as problem:
+            discard(host, directory)
+            problems.append(f"{label}: {problem}")
+            if target.kind == "name" and "before configured recovery target" in str(problem):
+                continue
+            break
+        return directory, label, f"{point}; {tables} tables, {rows} rows read"
+    raise ProblemError(not_restored(host, target, problems))
+
+
+def not_restored(host: Host, target: Target, problems: list[str]) -> str:
+    """Return the sentence for a restore that did not work, and what may work instead."""
+    reason = problems[-1]
+    if "before configured recovery target" in reason:
+        last = backups.look(host).wal_last
+        return (
+            f"{target.text} was not reached: the archive ends before it (with {last}); nothing was changed. "
+            "Name an earlier one, or restore the newest state"
+        )
+    tried = reason.partition(":")[0]
+    others = [one.label for one in backups.usable(backups.look(host)) if one.label != tried and not one.damaged]
+    hint = (
+        f"an older backup may do: `./slipway restore -e backup={others[0]}`" if others
+        else "there is no other backup"
+    )  # fmt: skip
+    return f"the restore failed ({reason}); nothing was changed; {hint}"
+
+
+def discard(host: Host, directory: str) -> None:
+    """Remove a directory that an operation made in the volume."""
+    path = host.mountpoint / directory
+    if path.exists():
+        shutil.rmtree(path)
+
+
+def let_postgres_in(path: Path, user: str) -> bool:
+    """Let the container's postgres user into the database postgres, on a data directory's files.
+
+    Returns whether anything had to be changed.
+    """
+    changed = False
+    for name, line in (("pg_hba.conf", HBA_LINE.format(user=user)), ("pg_ident.conf", IDENT_LINE.format(user=user))):
+        file = path / name
+        text = file.read_text() if file.exists() else ""
+        if line in text.splitlines():
+            continue
+        owner = path.stat()
+        new = path / f".{name}.new"
+        new.write_text(f"# Slipway: backups come in without a password.\n{line}\n{text}")
+        new.chmod(0o600)
+        shutil.chown(new, owner.st_uid, owner.st_gid)
+        new.replace(file)
+        changed = True
+    return changed
+
+
+def restore(host: Host, target: Target, into: str = "") -> list[str]:
+    """Restore into place, or beside what serves; raise ProblemError, and then nothing changed."""
+    backups.require(host)
+    serving = host.container_state() == "running" and host.server().answers()
+    if serving:
+        # What was written up to now belongs to the newest state.
+        try:
+            backups.archive_now(host)
+        except ProblemError:
+            if target.kind == "latest":
+                raise
+    began = time.monotonic()
+    operation = host.journal.begin("restore", into=into)
+    directory, label, point = restored(host, target, operation)
+    if into == SCRATCH:
+        said = beside(host, directory, target)
+    else:
+        said = [take_over(host, directory, operation)]
+    host.journal.end()
+    took = time.monotonic() - began
+    return [f"Restored {label} to {target.text} in {took:.1f} s.", f"Reached: {point}.", *said]
+
+
+def take_over(host: Host, directory: str, operation: str) -> str:
+    """Let a checked directory be the database; raise ProblemError after going back if it is none."""
+    path, data = host.mountpoint / directory, host.data
+    let_postgres_in(path, host.config.user)
+    there = data.exists()
+    kept = host.mountpoint / host.config.version / f"before-{operation}"
+    host.journal.stage("take over", kept=str(kept))
+    host.stop()
+    if there:
+        exchange(path, data)
+        path.rename(kept)
+    else:
+        path.rename(data)
+    sync(data.parent)
+    if host.container_state():
+        host.journal.stage("start")
+        try:
+            host.start()
+            set_password(host)
+        except ProblemError as problem:
+            if not there:
+                raise
+            put_back(host, kept, operation)
+            discard(host, directory)
+            raise ProblemError(f"the restored database did not start ({problem}); what was there serves again") from None
+    (data / MARKER).unlink(missing_ok=True)
+    replace(host.config.own / "timeline.json", json.dumps({"since": clock()}) + "\n")
+    if not there:
+        return "There was no database before."
+    return (
+        f"What was there is kept in {kept.name}: `./slipway restore -e back=true` returns to it, "
+        f"`./slipway restore -e forget={kept.name}` removes it."
+    )
+
+
+def put_back(host: Host, kept: Path, name: str) -> None:
+    """Swap the directories once more, and start what served before; the other one gets the name."""
+    docker("stop", f"--time={host.config.stop_timeout}", host.config.container, check=False)
+    exchange(kept, host.data)
+    if kept.name != name:
+        kept.rename(kept.with_name(name))
+    host.start()
+
+
+def set_password(host: Host) -> None:
+    """Give the owner the password of the host's file, which may be newer than the backup."""
+    user = host.config.user
+    script = (
+        "psql -X -q -v ON_ERROR_STOP=1 -h /var/run/postgresql -U \"$0\" -d postgres -c '\\password \"'\"$0\"'\"'"
+    )
+    password = (host.config.config_dir / "secrets/postgres/password").read_text()
+    code, _, err = call(
+        "docker", "exec", "-i", "--user=postgres", host.config.container, "sh", "-c", script, user,
+        stdin=f"{password}\n{password}\n",
+    )  # fmt: skip
+    if code:
+        raise ProblemError(f"could not set the password of {user}: {err.strip()}")
+
+
+def beside(host: Host, directory: str, target: Target) -> list[str]:
+    """Leave a restored directory with a server of its own beside the one that serves."""
+    forget(host, SCRATCH)
+    new = f"{host.config.version}/{SCRATCH}"
+    (host.mountpoint / directory).rename(host.mountpoint / new)
+    name = f"{host.config.project}-{SCRATCH}"
+    one = throwaway.run(host, new, name=name)
+    throwaway.wait_for(host, one, "SELECT pg_is_in_recovery();", "f", host.config.start_timeout)
+    return [
+        f"It runs beside the database as {name}: `./slipway psql -e part={SCRATCH}` opens it, "
+        f"`./slipway restore -e forget={SCRATCH}` removes it."
+    ]
+
+
+def kept(host: Host) -> list[str]:
+    """Return the directories that restores and upgrades kept, the oldest first."""
+    version = host.mountpoint / host.config.version
+    names = [path.name for path in version.iterdir() if path.name.startswith("before-")] if version.exists() else []
+    return sorted(names, key=lambda name: name[-15:])
+
+
+def forget(host: Host, name: str) -> list[str]:
+    """Remove what a restore kept: a name, `all` of them, or the scratch database."""
+    if name == SCRATCH:
+        docker("rm", "--force", "--volumes", f"{host.config.project}-{SCRATCH}", check=False)
+        discard(host, f"{host.config.version}/{SCRATCH}")
+        return [f"The {SCRATCH} database is gone."]
+    known = kept(host)
+    names = known if name == "all" else [name]
+    if not set(names) <= set(known):
+        raise ProblemError(f"nothing is kept as '{name}': there is {', '.join(known) or 'nothing'}")
+    for one in names:
+        discard(host, f"{host.config.version}/{one}")
+    return [f"Removed {', '.join(names) or 'nothing: there was nothing'}."]
+
+
+def back(host: Host) -> list[str]:
+    """Return to what was there before the last restore; that one is kept in its place."""
+    known = [name for name in kept(host) if name.startswith("before-restore-")]
+    if not known:
+        raise ProblemError("no restore kept what was there before, so there is nothing to go back to")
+    name = known[-1]
+    path = host.mountpoint / host.config.version / name
+    left = path.with_name(f"before-back-{stamp()}")
+    operation = host.journal.begin("back", before=str(path))
+    (path / MARKER).write_text(operation)
+    let_postgres_in(path, host.config.user)
+    host.journal.stage("take over", kept=str(left))
+    host.stop()
+    exchange(path, host.data)
+    path.rename(left)
+    host.journal.stage("start")
+    try:
+        host.start()
+        set_password(host)
+    except ProblemError as problem:
+        put_back(host, left, name)
+        (path / MARKER).unlink(missing_ok=True)
+        raise ProblemError(f"what was there before did not start ({problem}); the restored database serves on") from None
+    (host.data / MARKER).unlink(missing_ok=True)
+    timeline = host.server().ask("SELECT timeline_id FROM pg_control_checkpoint();")
+    replace(host.config.own / "timeline.json", json.dumps({"back": timeline, "since": clock()}) + "\n")
+    host.journal.end()
+    return [f"Back to what was there before; the restored database is kept in {left.name}."]

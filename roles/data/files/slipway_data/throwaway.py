@@ -1,0 +1,89 @@
+"""A Postgres of its own on a directory of the volume: private, and gone when it is not needed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from slipway_data.host import Host, ProblemError, Server, call, docker, last_line, replace
+
+# Nobody reaches its socket but who may enter the container.
+HBA = "local all all trust\n"
+SOCKET = "/tmp"  # noqa: S108 (the container's own)
+
+
+def hba_file(host: Host) -> Path:
+    """Write who may ask a throw-away server, and return the file."""
+    path = host.config.own / "throwaway_hba.conf"
+    if not path.exists():
+        replace(path, HBA, 0o644)
+    return path
+
+
+def psql(user: str) -> list[str]:
+    """Return the command that asks a throw-away server."""
+    return ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", SOCKET, "-U", user, "-d"]
+
+
+def run(host: Host, directory: str, *settings: str, name: str, image: str = "", options: tuple[str, ...] = ()) -> Server:  # fmt: skip
+    """Start a server on a directory of the volume, in the background.
+
+    settings are NAME=VALUE. It archives nothing: what it writes belongs to nobody.
+    """
+    operation = host.journal.entry.get("id", name)
+    given = [f"-c{one}" for one in settings]
+    docker(
+        "run", "--detach", f"--name={name}", *host.options(operation), *options,
+        f"--volume={hba_file(host)}:/etc/throwaway_hba.conf:ro", "--user=postgres", "--entrypoint=postgres",
+        image or host.config.image, "-D", f"/var/lib/postgresql/{directory}",
+        "-cconfig_file=/etc/postgresql/postgresql.conf", "-chba_file=/etc/throwaway_hba.conf",
+        "-clisten_addresses=", f"-cunix_socket_directories={SOCKET}", "-carchive_mode=off",
+        # It shares the host with the one that serves.
+        "-cshared_buffers=64MB", *given,
+    )  # fmt: skip
+    return Server(name, psql(host.config.user))
+
+
+@contextmanager
+def server(host: Host, directory: str, *settings: str, image: str = "", options: tuple[str, ...] = ()) -> Iterator[Server]:  # fmt: skip
+    """Start a server on a directory of the volume; it is stopped and removed at the end."""
+    name = f"{host.config.project}-{directory.rpartition('/')[2]}-{len(host.journal.used)}"
+    host.journal.used.append(name)
+    try:
+        yield run(host, directory, *settings, name=name, image=image, options=options)
+        # With a checkpoint, for whoever starts on the directory next.
+        docker("stop", f"--time={host.config.stop_timeout}", name)
+    finally:
+        docker("rm", "--force", "--volumes", name, check=False)
+
+
+def logged(name: str) -> list[str]:
+    """Return the lines that a container wrote."""
+    _, out, err = call("docker", "logs", name)
+    return (out + err).splitlines()
+
+
+def why_it_ended(name: str) -> str:
+    """Return why a server ended by itself, as far as its log tells."""
+    lines = [
+        line for line in logged(name) if any(word in line for word in ("FATAL:", "PANIC:", "ERROR: ["))
+    ]
+    # pgBackRest's own sentence tells more than that its command failed.
+    told = [line for line in lines if "ERROR: [" in line]
+    return last_line((told or lines or ["it wrote nothing"])[-1])
+
+
+def wait_for(host: Host, one: Server, question: str, answer: str, seconds: float) -> None:
+    """Wait until a server gives an answer; raise ProblemError when it ends before, or is late."""
+    deadline = time.monotonic() + seconds
+    while True:
+        code, out, _ = one.try_ask(question)
+        if code == 0 and out.strip() == answer:
+            return
+        if host.container_state(one.container) != "running":
+            raise ProblemError(why_it_ended(one.container))
+        if time.monotonic() > deadline:
+            raise ProblemError(f"it did not come to {answer!r} within {seconds:.0f} s")
+        time.sleep(0.2)
