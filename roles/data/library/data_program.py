@@ -97,7 +97,9 @@ def main() -> None:
     journal = Path(given["config"]["state_dir"]) / "data" / "operation.json"
     module.exit_json(
         changed=any(changed),
-        data_there=bool(there and (there / given["config"]["version"] / "docker/PG_VERSION").exists()),
+        data_there=bool(
+            there and (there / given["config"]["version"] / "docker/PG_VERSION").exists()
+        ),
         killed=json.loads(journal.read_text())["verb"] if journal.exists() else "",
     )
 

@@ -21,12 +21,13 @@ def status_of(
     sizes: Iterable[str],
     current: str,
     maintenance: bool = False,
+    backups: str = "",
 ) -> dict[str, Any]:
     """Return the report on a project.
 
     `host` is what docker_host_info returned, `sizes` are lines of `du` (bytes, tab, path),
     `current` is the text of the file that names the serving release, `maintenance` says whether
-    visitors get the page of maintenance.
+    visitors get the page of maintenance, `backups` is what the program on the host says of them.
     """
     containers = sorted(
         (
@@ -58,8 +59,9 @@ def status_of(
         ),
         key=lambda volume: str(volume["name"]),
     )
+    health = json.loads(backups) if backups else {"lines": [], "problems": []}
     there = {container["part"] for container in containers}
-    problems = [f"no {part} container" for part in parts if part not in there] + [
+    broken = [f"no {part} container" for part in parts if part not in there] + [
         f"{container['name']} is {container['health'] or container['state']}"
         for container in containers
         if container["part"] in parts
@@ -71,7 +73,9 @@ def status_of(
         "maintenance": maintenance,
         "containers": containers,
         "volumes": volumes,
-        "problems": problems,
+        "backups": health["lines"],
+        "broken": broken,
+        "problems": broken + health["problems"],
     }
 
 
@@ -103,6 +107,7 @@ def status_table(report: Mapping[str, Any]) -> str:
     lines = [f"Project  {report['project']}", f"Release  {serving}"]
     if report["maintenance"]:
         lines.append("Closed   maintenance, until ./slipway maintenance -e on=false")
+    lines += [f"Backups  {line}" for line in report["backups"]]
     lines.append("")
     lines += table(
         [("CONTAINER", "STATE", "HEALTH", "SINCE", "PORTS", "IMAGE")]

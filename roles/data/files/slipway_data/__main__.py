@@ -10,24 +10,34 @@ import argparse
 import json
 import signal
 import sys
+import traceback
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, NoReturn
 
 from slipway_data import backups, drill, dumps, recover, restore
-from slipway_data.host import Config, Host, ProblemError, clock, replace
+from slipway_data.host import Config, Host, ProblemError, clock, read_json, replace
 
 # Those that only look need no lock.
 LOOKING = ("backups", "health")
 
 
+class Parser(argparse.ArgumentParser):
+    """A command line whose complaint is one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ProblemError."""
+        raise ProblemError(message)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    top = argparse.ArgumentParser(prog="slipway_data")
+    top = Parser(prog="slipway_data")
     top.add_argument("config")
     verbs = top.add_subparsers(dest="verb", required=True)
     one = verbs.add_parser("backup")
     one.add_argument("--kind", choices=["auto", "full", "incr"], default="auto")
-    one.add_argument("--name", default="")
+    one.add_argument("--moment", default="")
     one.add_argument("--first", action="store_true")
     verbs.add_parser("backups")
     verbs.add_parser("health")
@@ -55,7 +65,11 @@ def do_backup(host: Host, given: argparse.Namespace) -> list[str]:
     """Make a backup, or give a moment a name; with --first only where there is none."""
     if given.first and backups.usable(backups.look(host)):
         return []
-    return backups.name_moment(host, given.name) if given.name else backups.backup(host, given.kind)
+    return (
+        backups.name_moment(host, given.moment)
+        if given.moment
+        else backups.backup(host, given.kind)
+    )
 
 
 def do_restore(host: Host, given: argparse.Namespace) -> list[str]:
@@ -104,28 +118,41 @@ def look(host: Host, verb: str) -> dict[str, Any]:
     return {"said": lines, "backups": data}
 
 
+def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
+    """Do what changes something; raise ProblemError, and then what served serves."""
+    failed = host.config.own / "failed.json"
+    with host.alone(wait=3600 if given.timer else 5):
+        said = recover.recover(host)
+        try:
+            said += VERBS[given.verb](host, given)
+        except Exception as problem:
+            if given.timer:
+                entry = {"verb": given.verb, "time": clock(), "said": str(problem)}
+                replace(failed, json.dumps(entry) + "\n")
+            recover.recover(host)
+            raise
+    if (read_json(failed) or {}).get("verb") == given.verb:
+        failed.unlink()
+    return {"said": said, "changed": bool(said)}
+
+
 def main() -> int:
     """Run one verb and return the exit code."""
     # The control node may go away; the operation comes to its end all the same.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    given = parser().parse_args()
     try:
+        given = parser().parse_args()
         host = Host(Config.read(given.config))
-        failed = host.config.own / "failed.json"
-        if given.verb in LOOKING:
-            answer = look(host, given.verb)
-        else:
-            with host.alone(wait=3600 if given.timer else 5):
-                said = recover.recover(host)
-                said += VERBS[given.verb](host, given)
-            answer = {"said": said, "changed": bool(said)}
-            known = json.loads(failed.read_text()) if failed.exists() else {}
-            if known.get("verb") == given.verb:
-                failed.unlink()
+        answer = look(host, given.verb) if given.verb in LOOKING else do(host, given)
     except ProblemError as problem:
-        if given.timer:
-            replace(failed, json.dumps({"verb": given.verb, "time": clock(), "said": str(problem)}) + "\n")
         print(problem, file=sys.stderr)
+        return 1
+    except Exception as problem:  # one sentence, whatever it is
+        where = traceback.extract_tb(problem.__traceback__)[-1]
+        print(
+            f"unexpected, {type(problem).__name__}: {problem} ({Path(where.filename).name}, line {where.lineno}); what served serves",
+            file=sys.stderr,
+        )
         return 1
     print(json.dumps(answer))
     return 0

@@ -8,7 +8,19 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from slipway_data.host import Host, ProblemError, call, clock, duration, last_line, read_json, replace, size, table, until  # fmt: skip
+from slipway_data.host import (  # fmt: skip
+    Host,
+    ProblemError,
+    call,
+    clock,
+    duration,
+    last_line,
+    read_json,
+    replace,
+    size,
+    table,
+    until,
+)
 
 STANZA = "main"
 REPOSITORY_ERRORS = ("is the repository there and may it be read?", "archive-push")
@@ -59,6 +71,11 @@ def require(host: Host) -> None:
         )
 
 
+def parsed(text: str) -> Any:
+    """Return what pgBackRest or Postgres wrote as JSON; a message may have line breaks in it."""
+    return json.loads(text, strict=False)
+
+
 def complaint(text: str) -> str:
     """Return what pgBackRest complained of: its first error, without the place in its source."""
     errors = re.findall(r"ERROR: (\[\d+\]: .*)", text)
@@ -80,20 +97,26 @@ def pgbackrest(host: Host, *arguments: str, serving: bool = True, check: bool = 
 def look(host: Host) -> Repository:
     """Return what the repository holds; raise ProblemError when it cannot be read."""
     serving = host.container_state() == "running"
-    answer = json.loads(pgbackrest(host, "--output=json", "info", serving=serving) or "[]")
+    answer = parsed(pgbackrest(host, "--output=json", "info", serving=serving) or "[]")
     stanza = answer[0] if answer else {}
     status = stanza.get("status", {})
     # 0: all is well. 2: no backup yet. Others: no stanza, or a repository that cannot be read.
     if status.get("code") not in (0, 2):
         message = "; ".join(
-            repo["status"]["message"] for repo in stanza.get("repo", []) if repo.get("status", {}).get("code")
+            repo["status"]["message"]
+            for repo in stanza.get("repo", [])
+            if repo.get("status", {}).get("code")
         ) or status.get("message", "it is empty")
         raise ProblemError(f"the repository of backups cannot be read: {' '.join(message.split())}")
     newest = max((database["id"] for database in stanza.get("db", [])), default=0)
     return Repository(
         backups=[Backup.of(one, newest) for one in stanza.get("backup", [])],
         wal_last=max(
-            (one["max"] or "" for one in stanza.get("archive", []) if one["database"]["id"] == newest),
+            (
+                one["max"] or ""
+                for one in stanza.get("archive", [])
+                if one["database"]["id"] == newest
+            ),
             default="",
         ),
     )
@@ -111,11 +134,15 @@ def prepare(host: Host) -> bool:
     )  # fmt: skip
     if code:
         raise ProblemError(f"the repository of backups cannot be reached: {complaint(out + err)}")
-    known = json.loads(out or "[]")
-    state = (known[0]["status"]["code"] if known else 1)
+    known = parsed(out or "[]")
+    state = known[0]["status"]["code"] if known else 1
     system = host.server().ask("SELECT system_identifier FROM pg_control_system();")
     databases = known[0].get("db", []) if known else []
-    if state in (0, 2) and databases and str(max(databases, key=lambda one: one["id"])["system-id"]) == system:
+    if (
+        state in (0, 2)
+        and databases
+        and str(max(databases, key=lambda one: one["id"])["system-id"]) == system
+    ):
         return False
     if databases:
         pgbackrest(host, "stanza-upgrade")
@@ -183,7 +210,12 @@ def backup(host: Host, kind: str = "auto") -> list[str]:
 def damaged_pages(host: Host, label: str) -> str:
     """Return the files in which a backup found damaged pages."""
     text = pgbackrest(host, f"--set={label}", "--output=json", "info", check=False) or "[]"
-    files = [name for one in json.loads(text) for made in one["backup"] for name in made.get("error-list", [])]
+    files = [
+        name
+        for one in parsed(text)
+        for made in one["backup"]
+        for name in made.get("error-list", [])
+    ]
     return ", ".join(files) or "see the log of Postgres"
 
 
@@ -201,7 +233,10 @@ def verify(host: Host, label: str = "") -> None:
     faults = [
         line.strip()
         for line in text.splitlines()
-        if re.search(r"(missing|checksum invalid|size invalid|other): [1-9]|invalid checksum|ERROR:|invalid size", line)
+        if re.search(
+            r"(missing|checksum invalid|size invalid|other): [1-9]|invalid checksum|ERROR:|invalid size",
+            line,
+        )
     ]
     if code or "status: error" in text or faults:
         raise ProblemError(
@@ -226,16 +261,22 @@ def name_moment(host: Host, name: str) -> list[str]:
     """Give a moment a name, to which a restore can go back."""
     require(host)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}", name):
-        raise ProblemError(f"'{name}' is no name for a moment: use letters, digits, '_', '-', '.' and ':'")
+        raise ProblemError(
+            f"'{name}' is no name for a moment: use letters, digits, '_', '-', '.' and ':'"
+        )
     path = host.config.own / "moments.json"
     known = read_json(path) or {}
     if name in known:
-        raise ProblemError(f"the name '{name}' was given to {known[name]['time']} already: use another one")
+        raise ProblemError(
+            f"the name '{name}' was given to {known[name]['time']} already: use another one"
+        )
     place = host.server().ask("SELECT pg_create_restore_point(:'name');", name=name)
     known[name] = {"time": clock(), "place": place}
     replace(path, json.dumps(known, indent=1) + "\n")
     archive_now(host)
-    return [f"{name}: {known[name]['time']} ({place}); `./slipway restore -e to_name={name}` goes back to it"]
+    return [
+        f"{name}: {known[name]['time']} ({place}); `./slipway restore -e to_name={name}` goes back to it"
+    ]
 
 
 def listing(host: Host) -> tuple[list[str], list[dict[str, Any]]]:
@@ -279,10 +320,14 @@ def health(host: Host) -> dict[str, Any]:
     try:
         found = [one for one in usable(look(host)) if not one.damaged]
         if not found:
-            problems.append("there is no backup of the database as it is now: `./slipway backup` makes one")
+            problems.append(
+                "there is no backup of the database as it is now: `./slipway backup` makes one"
+            )
         else:
             age = time.time() - found[0].ended
-            lines.append(f"{found[0].label}, {found[0].kind}, {duration(age)} old, {size(found[0].size)}")
+            lines.append(
+                f"{found[0].label}, {found[0].kind}, {duration(age)} old, {size(found[0].size)}"
+            )
             if age > config["max_age_hours"] * 3600:
                 problems.append(
                     f"the newest backup is {duration(age)} old, more than backup_max_age_hours ({config['max_age_hours']})"
@@ -299,7 +344,9 @@ def health(host: Host) -> dict[str, Any]:
     if config["drill_max_age_hours"] and (
         not drilled or time.time() - drilled["at"] > config["drill_max_age_hours"] * 3600
     ):
-        problems.append(f"no drill within the last {duration(config['drill_max_age_hours'] * 3600)}: `./slipway drill`")
+        problems.append(
+            f"no drill within the last {duration(config['drill_max_age_hours'] * 3600)}: `./slipway drill`"
+        )
     failed = read_json(host.config.own / "failed.json")
     if failed:
         problems.append(f"the {failed['verb']} of {failed['time']} failed: {failed['said']}")
@@ -314,7 +361,7 @@ def archiving(host: Host) -> list[str]:
         " 'mode', current_setting('archive_mode'))"
         " FROM pg_ls_archive_statusdir() WHERE name ~ '[.]ready$';"
     )
-    state = json.loads(answer)
+    state = parsed(answer)
     late = 2 * host.config.backup["archive_timeout"] + 30
     if state["mode"] != "on":
         return ["WAL is not archived (archive_mode is off): `./slipway deploy` turns it on"]
@@ -322,6 +369,7 @@ def archiving(host: Host) -> list[str]:
         why = archiver_complaint(host)
         since = f" for {duration(state['since'])}" if state["since"] else ""
         return [
-            f"WAL archiving is behind{since}, {state['waiting']} segments wait" + (f" ({why})" if why else "")
+            f"WAL archiving is behind{since}, {state['waiting']} segments wait"
+            + (f" ({why})" if why else "")
         ]
     return []

@@ -54,17 +54,17 @@ def restore_and_compare(host: Host, operation: str, outcome: dict[str, Any]) -> 
         with throwaway.server(host, directory) as one:
             throwaway.wait_for(host, one, "SELECT pg_is_in_recovery();", "f", 24 * 3600)
             recovered = time.time()
-            host.journal.stage("check")
-            check_structure(one.container, config.user)
-            checked = time.time()
             host.journal.stage("compare")
+            # Before amcheck, which makes an extension.
             wrong = fingerprint.differences(should, fingerprint.of_server(one))
+            compared = time.time()
+            host.journal.stage("amcheck")
+            check_structure(one.container, config.user)
     except ProblemError as problem:
         raise ProblemError(f"the drill of {newest.label} failed: {problem}") from None
     finally:
         host.remove_leftovers(operation)
         restore.discard(host, directory)
-        host.journal.end()
     if wrong:
         raise ProblemError(
             f"the drill of {newest.label} found other data than there was at {place}: {'; '.join(wrong[:5])}"
@@ -76,7 +76,7 @@ def restore_and_compare(host: Host, operation: str, outcome: dict[str, Any]) -> 
         f"The drill passed: {newest.label}, {duration(age)} old, and the WAL up to {place}.",
         f"{tables} tables with {rows} rows have the rows and checksums that they should have; amcheck found no fault.",
         f"{time.time() - started:.1f} s: restore {fetched - started:.1f}, recovery {recovered - fetched:.1f}, "
-        f"amcheck {checked - recovered:.1f}, comparison {time.time() - checked:.1f}.",
+        f"comparison {compared - recovered:.1f}, amcheck {time.time() - compared:.1f}.",
     ]
 
 

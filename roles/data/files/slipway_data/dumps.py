@@ -9,7 +9,17 @@ import time
 from pathlib import Path
 
 from slipway_data import fingerprint
-from slipway_data.host import Host, ProblemError, call, complaint_of, last_line, replace, size, stamp, sync  # fmt: skip
+from slipway_data.host import (  # fmt: skip
+    Host,
+    ProblemError,
+    call,
+    complaint_of,
+    last_line,
+    replace,
+    size,
+    stamp,
+    sync,
+)
 
 SQL_END = "-- PostgreSQL database dump complete"
 # Asked in the container that serves; the password comes from the mounted file.
@@ -31,7 +41,9 @@ def stream(command: list[str], source: Path | None, destination: Path | None) ->
         (source or Path(os.devnull)).open("rb") as stdin,
         (destination or Path(os.devnull)).open("wb") as stdout,
     ):
-        done = subprocess.run(command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(
+            command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False
+        )
         if destination:
             os.fsync(stdout.fileno())
     return done.returncode, done.stderr.decode(errors="replace")
@@ -57,7 +69,9 @@ def dump(host: Host, directory: str = "") -> list[str]:
     began = time.monotonic()
     try:
         code, err = stream(
-            client(host, "pg_dump", "--format=custom", "--no-password", host.config.cluster["db"]), None, partial
+            client(host, "pg_dump", "--format=custom", "--no-password", host.config.cluster["db"]),
+            None,
+            partial,
         )
         if code:
             raise ProblemError(f"pg_dump failed, and no file was made: {complaint_of(err)}")
@@ -68,7 +82,9 @@ def dump(host: Host, directory: str = "") -> list[str]:
         partial.rename(path)
         sync(target)
     except OSError as problem:
-        raise ProblemError(f"the dump could not be written to {target}: {problem.strerror}") from None
+        raise ProblemError(
+            f"the dump could not be written to {target}: {problem.strerror}"
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
     return [
@@ -88,7 +104,9 @@ def readable(host: Host, path: Path) -> None:
         return
     # All that pg_restore would do, written to nowhere.
     code, err = stream(
-        ["docker", "exec", "-i", host.config.container, "pg_restore", "--file=/dev/null"], path, None
+        ["docker", "exec", "-i", host.config.container, "pg_restore", "--file=/dev/null"],
+        path,
+        None,
     )
     if code:
         raise ProblemError(f"{path} is damaged or cut short: {last_line(err)}")
@@ -112,13 +130,18 @@ def load(host: Host, file: str, keep: bool = True) -> list[str]:
         raise ProblemError(f"there is no file {file} on {host.config.host}")
     sidecar = path.with_name(f"{path.name}.sha256")
     if sidecar.exists() and sidecar.read_text().split()[:1] != [checksum(path)]:
-        raise ProblemError(f"{path} is not what was dumped: its checksum is not the one in {sidecar.name}; nothing was changed")
+        raise ProblemError(
+            f"{path} is not what was dumped: its checksum is not the one in {sidecar.name}; nothing was changed"
+        )
     try:
         readable(host, path)
     except ProblemError as problem:
         raise ProblemError(f"{problem}; nothing was changed") from None
     database = host.config.cluster["db"]
-    new, old = f"{database[:40]}_load_{stamp().replace('-', '_')}", f"{database[:40]}_before_{stamp().replace('-', '_')}"
+    new, old = (
+        f"{database[:40]}_load_{stamp().replace('-', '_')}",
+        f"{database[:40]}_before_{stamp().replace('-', '_')}",
+    )
     server = host.server()
     host.journal.begin("load", new=new, old=old)
     began = time.monotonic()
@@ -132,15 +155,16 @@ def load(host: Host, file: str, keep: bool = True) -> list[str]:
         )
         code, err = stream(client(host, *command), path, None)
         if code:
-            raise ProblemError(f"the dump could not be loaded ({complaint_of(err)}); nothing was changed")
+            raise ProblemError(
+                f"the dump could not be loaded ({complaint_of(err)}); nothing was changed"
+            )
         held = {new: fingerprint.of_database(server, new)}
-        server.ask('ANALYZE;', new)
+        server.ask("ANALYZE;", new)
         host.journal.stage("swap")
         swap(host, database, new, old)
-    except ProblemError:
-        undo(host, host.journal.entry)
-        host.journal.end()
-        raise
+    finally:
+        # What was swapped in has another name by now.
+        undo(host, {"new": new})
     if not keep:
         server.ask('DROP DATABASE :"old" WITH (FORCE);', old=old)
     host.journal.end()
@@ -173,11 +197,23 @@ COMMIT;
         if "being accessed" not in reason:
             break
         time.sleep(0.05)
-    raise ProblemError(f"the loaded database could not take its place ({reason}); nothing was changed")
+    raise ProblemError(
+        f"the loaded database could not take its place ({reason}); nothing was changed"
+    )
 
 
 def undo(host: Host, entry: dict[str, str]) -> None:
     """Remove what a load that did not come to its end has made."""
     if host.container_state() != "running":
         host.start()
-    call(*client(host, "psql", "-X", "-q", "--dbname=postgres", "-c", f'DROP DATABASE IF EXISTS "{entry["new"]}" WITH (FORCE)'))
+    call(
+        *client(
+            host,
+            "psql",
+            "-X",
+            "-q",
+            "--dbname=postgres",
+            "-c",
+            f'DROP DATABASE IF EXISTS "{entry["new"]}" WITH (FORCE)',
+        )
+    )

@@ -20,6 +20,7 @@ SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
 # md5 is the same in every version; the sum does not care for the order of the rows.
 _SUM = "coalesce(sum(('x' || left(md5(%s), 16))::bit(64)::bigint::numeric), 0)"
 
+# No name or value comes in but those of the catalog, which format() quotes.
 _TABLES = f"""
 SELECT format(
   $q$SELECT json_build_array('tables', %L, count(*), {_SUM % "t::text"}) FROM ONLY %I.%I AS t$q$,
@@ -29,12 +30,12 @@ WHERE relkind = 'r' AND relpersistence = 'p' AND nspname NOT IN ('pg_catalog', '
   AND nspname !~ '^pg_(toast|temp)'
 ORDER BY nspname, relname
 \\gexec
-"""
+"""  # noqa: S608
 
 _LARGE_OBJECTS = f"""
 SELECT json_build_array('large objects', 'all', count(*), {_SUM % "oid || ' ' || md5(lo_get(oid))"})
 FROM pg_largeobject_metadata;
-"""
+"""  # noqa: S608
 
 # After a crash a sequence may be ahead, so only a clean copy has the same ones.
 _SEQUENCES = """
@@ -53,12 +54,22 @@ SELECT json_build_array('extensions', extname, 0, 0) FROM pg_extension ORDER BY 
 
 def of_database(server: Server, database: str, sequences: bool = False, before: str = "") -> dict[str, dict[str, list[Any]]]:  # fmt: skip
     """Return what a database holds, as one snapshot; `before` runs first in its transaction."""
-    parts = [_SAME, before or "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;", _TABLES, _LARGE_OBJECTS]
-    text = server.ask("\n".join([*parts, _SEQUENCES if sequences else "", _OTHERS, "COMMIT;"]), database)
+    parts = [
+        _SAME,
+        before or "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;",
+        _TABLES,
+        _LARGE_OBJECTS,
+    ]
+    text = server.ask(
+        "\n".join([*parts, _SEQUENCES if sequences else "", _OTHERS, "COMMIT;"]), database
+    )
     found: dict[str, dict[str, list[Any]]] = {}
     for line in text.splitlines():
         kind, name, first, second = json.loads(line)
-        found.setdefault(kind, {})[name] = [first, second if isinstance(second, bool) else str(second)]
+        found.setdefault(kind, {})[name] = [
+            first,
+            second if isinstance(second, bool) else str(second),
+        ]
     return found
 
 
@@ -68,7 +79,7 @@ def of_server(server: Server, sequences: bool = False) -> Fingerprint:
 
 
 _COUNTS = """
-SELECT format('SELECT count(*) FROM ONLY %I.%I', nspname, relname)
+SELECT format('SELECT count(*), %L FROM ONLY %I.%I', nspname IN ('pg_catalog', 'information_schema'), nspname, relname)
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relkind IN ('r', 'm') AND relpersistence = 'p' AND nspname !~ '^pg_(toast|temp)'
 \\gexec
@@ -76,14 +87,17 @@ WHERE relkind IN ('r', 'm') AND relpersistence = 'p' AND nspname !~ '^pg_(toast|
 
 
 def count(server: Server, database: str) -> tuple[int, int]:
-    """Read every table of a database, the catalogs too; return how many tables and rows there are."""
-    found = [int(line) for line in server.ask(_COUNTS, database).splitlines()]
+    """Read every table of a database, the catalogs too; return how many others and rows there are."""
+    lines = [line.split("|") for line in server.ask(_COUNTS, database).splitlines()]
+    found = [int(rows) for rows, catalog in lines if catalog == "f"]
     return len(found), sum(found)
 
 
 def rows(one: Fingerprint) -> int:
     """Return how many rows there are."""
-    return sum(table[0] for database in one.values() for table in database.get("tables", {}).values())
+    return sum(
+        table[0] for database in one.values() for table in database.get("tables", {}).values()
+    )
 
 
 def tables(one: Fingerprint) -> int:

@@ -156,13 +156,20 @@ class Config:
         return self.state_dir / "data"
 
 
-def call(*command: str, stdin: str | None = None, limit: float | None = None) -> tuple[int, str, str]:
+def call(
+    *command: str, stdin: str | None = None, limit: float | None = None
+) -> tuple[int, str, str]:
     """Run a program and return its exit code and what it wrote."""
     try:
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=limit,
-            errors="replace", check=False, **({} if stdin is not None else {"stdin": subprocess.DEVNULL}),
-        )  # fmt: skip
+            command,
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            errors="replace",
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return 124, "", f"{command[0]} took longer than {limit} s"
     return done.returncode, done.stdout, done.stderr
@@ -193,7 +200,9 @@ class Host:
     @property
     def mountpoint(self) -> Path:
         """Return where the volume lies on the host; raise ProblemError when there is none."""
-        path = docker("volume", "inspect", "--format={{.Mountpoint}}", self.config.volume, check=False)
+        path = docker(
+            "volume", "inspect", "--format={{.Mountpoint}}", self.config.volume, check=False
+        )
         if not path:
             raise ProblemError(
                 f"the volume {self.config.volume} is not on {self.config.host}: "
@@ -208,7 +217,9 @@ class Host:
 
     def container_state(self, name: str = "") -> str:
         """Return running, exited, ...; nothing where there is no such container."""
-        return docker("inspect", "--format={{.State.Status}}", name or self.config.container, check=False)
+        return docker(
+            "inspect", "--format={{.State.Status}}", name or self.config.container, check=False
+        )
 
     def stop(self) -> None:
         """Stop the project's Postgres, with a checkpoint."""
@@ -287,7 +298,9 @@ class Host:
             user="root",
         )  # fmt: skip
         if code:
-            raise ProblemError(f"could not make {name} in {self.config.volume}: {last_line(err or out)}")
+            raise ProblemError(
+                f"could not make {name} in {self.config.volume}: {last_line(err or out)}"
+            )
 
     def remove_leftovers(self, operation: str) -> None:
         """Remove the throw-away containers of an operation."""
@@ -338,14 +351,18 @@ class Server:
             raise ProblemError(f"Postgres in {self.container} said: {complaint_of(err)}")
         return out.strip()
 
-    def try_ask(self, sql: str, database: str = "postgres", **variables: str) -> tuple[int, str, str]:
+    def try_ask(
+        self, sql: str, database: str = "postgres", **variables: str
+    ) -> tuple[int, str, str]:
         """Run statements and return psql's exit code and output."""
         # As \set, so that psql quotes them.
         header = "".join(
             "\\set {} '{}'\n".format(name, value.replace("\\", "\\\\").replace("'", "''"))
             for name, value in variables.items()
         )
-        return call("docker", "exec", "-i", self.container, *self.command, database, stdin=header + sql)
+        return call(
+            "docker", "exec", "-i", self.container, *self.command, database, stdin=header + sql
+        )
 
     def answers(self) -> bool:
         """Return whether it takes queries, and writes."""

@@ -20,8 +20,12 @@ def recover(host: Host) -> list[str]:
         undo[entry["verb"]](host, entry)
     if host.container_state() in ("exited", "created"):
         host.start()
+    if entry["stage"] == "start":
+        restore.remember_timeline(host)
     host.journal.end()
-    return [f"Cleared up after the {entry['verb']} of {entry['began']}, which was killed ({entry['stage']})."]
+    return [
+        f"Cleared up after the {entry['verb']} of {entry['began']}, which was killed ({entry['stage']})."
+    ]
 
 
 def _drill(host: Host, entry: dict[str, str]) -> None:

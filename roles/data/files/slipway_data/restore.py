@@ -11,7 +11,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from slipway_data import backups, fingerprint, throwaway
-from slipway_data.host import Host, ProblemError, Server, call, clock, docker, exchange, read_json, replace, size, stamp, sync  # fmt: skip
+from slipway_data.host import (  # fmt: skip
+    Host,
+    ProblemError,
+    Server,
+    call,
+    clock,
+    docker,
+    exchange,
+    read_json,
+    replace,
+    size,
+    stamp,
+    sync,
+)
 
 # A restored directory has it until its server has served: how a killed restore is told apart.
 MARKER = "slipway-restored"
@@ -60,7 +73,9 @@ def choose(host: Host, target: Target) -> list[str]:
     if target.backup:
         chosen = [one for one in found if one.label == target.backup]
         if not chosen:
-            raise ProblemError(f"there is no backup '{target.backup}': `./slipway backups` lists them")
+            raise ProblemError(
+                f"there is no backup '{target.backup}': `./slipway backups` lists them"
+            )
         found = chosen
     if target.kind == "time":
         at = datetime.fromisoformat(target.value.replace("+00", "+00:00")).timestamp()
@@ -137,7 +152,9 @@ def recover_on(host: Host, one: Server, target: Target) -> str:
         throwaway.wait_for(host, one, question, "RecoveryRetrieveRetryInterval", 24 * 3600)
         place = one.ask("SELECT pg_last_wal_replay_lsn();")
     else:
-        throwaway.wait_for(host, one, "SELECT pg_get_wal_replay_pause_state();", "paused", 24 * 3600)
+        throwaway.wait_for(
+            host, one, "SELECT pg_get_wal_replay_pause_state();", "paused", 24 * 3600
+        )
         place = one.ask("SELECT pg_last_wal_replay_lsn();")
     at = one.ask(
         "SET TimeZone = 'UTC'; SELECT to_char(pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.MS+00');"
@@ -192,7 +209,11 @@ def not_restored(host: Host, target: Target, problems: list[str]) -> str:
             "Name an earlier one, or restore the newest state"
         )
     tried = reason.partition(":")[0]
-    others = [one.label for one in backups.usable(backups.look(host)) if one.label != tried and not one.damaged]
+    others = [
+        one.label
+        for one in backups.usable(backups.look(host))
+        if one.label != tried and not one.damaged
+    ]
     hint = (
         f"an older backup may do: `./slipway restore -e backup={others[0]}`" if others
         else "there is no other backup"
@@ -213,7 +234,10 @@ def let_postgres_in(path: Path, user: str) -> bool:
     Returns whether anything had to be changed.
     """
     changed = False
-    for name, line in (("pg_hba.conf", HBA_LINE.format(user=user)), ("pg_ident.conf", IDENT_LINE.format(user=user))):
+    for name, line in (
+        ("pg_hba.conf", HBA_LINE.format(user=user)),
+        ("pg_ident.conf", IDENT_LINE.format(user=user)),
+    ):
         file = path / name
         text = file.read_text() if file.exists() else ""
         if line in text.splitlines():
@@ -275,7 +299,9 @@ def take_over(host: Host, directory: str, operation: str) -> str:
                 raise
             put_back(host, kept, operation)
             discard(host, directory)
-            raise ProblemError(f"the restored database did not start ({problem}); what was there serves again") from None
+            raise ProblemError(
+                f"the restored database did not start ({problem}); what was there serves again"
+            ) from None
     (data / MARKER).unlink(missing_ok=True)
     replace(host.config.own / "timeline.json", json.dumps({"since": clock()}) + "\n")
     if not there:
@@ -293,14 +319,21 @@ def put_back(host: Host, kept: Path, name: str) -> None:
     if kept.name != name:
         kept.rename(kept.with_name(name))
     host.start()
+    remember_timeline(host)
+
+
+def remember_timeline(host: Host) -> None:
+    """Note on which timeline the database goes on after it left another one, which is no future of it."""
+    timeline = host.server().ask("SELECT timeline_id FROM pg_control_checkpoint();")
+    replace(
+        host.config.own / "timeline.json", json.dumps({"back": timeline, "since": clock()}) + "\n"
+    )
 
 
 def set_password(host: Host) -> None:
     """Give the owner the password of the host's file, which may be newer than the backup."""
     user = host.config.user
-    script = (
-        "psql -X -q -v ON_ERROR_STOP=1 -h /var/run/postgresql -U \"$0\" -d postgres -c '\\password \"'\"$0\"'\"'"
-    )
+    script = 'psql -X -q -v ON_ERROR_STOP=1 -h /var/run/postgresql -U "$0" -d postgres -c \'\\password "\'"$0"\'"\''
     password = (host.config.config_dir / "secrets/postgres/password").read_text()
     code, _, err = call(
         "docker", "exec", "-i", "--user=postgres", host.config.container, "sh", "-c", script, user,
@@ -327,7 +360,11 @@ def beside(host: Host, directory: str, target: Target) -> list[str]:
 def kept(host: Host) -> list[str]:
     """Return the directories that restores and upgrades kept, the oldest first."""
     version = host.mountpoint / host.config.version
-    names = [path.name for path in version.iterdir() if path.name.startswith("before-")] if version.exists() else []
+    names = (
+        [path.name for path in version.iterdir() if path.name.startswith("before-")]
+        if version.exists()
+        else []
+    )
     return sorted(names, key=lambda name: name[-15:])
 
 
@@ -350,7 +387,9 @@ def back(host: Host) -> list[str]:
     """Return to what was there before the last restore; that one is kept in its place."""
     known = [name for name in kept(host) if name.startswith("before-restore-")]
     if not known:
-        raise ProblemError("no restore kept what was there before, so there is nothing to go back to")
+        raise ProblemError(
+            "no restore kept what was there before, so there is nothing to go back to"
+        )
     name = known[-1]
     path = host.mountpoint / host.config.version / name
     left = path.with_name(f"before-back-{stamp()}")
@@ -368,9 +407,10 @@ def back(host: Host) -> list[str]:
     except ProblemError as problem:
         put_back(host, left, name)
         (path / MARKER).unlink(missing_ok=True)
-        raise ProblemError(f"what was there before did not start ({problem}); the restored database serves on") from None
+        raise ProblemError(
+            f"what was there before did not start ({problem}); the restored database serves on"
+        ) from None
     (host.data / MARKER).unlink(missing_ok=True)
-    timeline = host.server().ask("SELECT timeline_id FROM pg_control_checkpoint();")
-    replace(host.config.own / "timeline.json", json.dumps({"back": timeline, "since": clock()}) + "\n")
+    remember_timeline(host)
     host.journal.end()
     return [f"Back to what was there before; the restored database is kept in {left.name}."]

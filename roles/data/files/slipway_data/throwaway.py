@@ -68,7 +68,9 @@ def logged(name: str) -> list[str]:
 def why_it_ended(name: str) -> str:
     """Return why a server ended by itself, as far as its log tells."""
     lines = [
-        line for line in logged(name) if any(word in line for word in ("FATAL:", "PANIC:", "ERROR: ["))
+        line
+        for line in logged(name)
+        if any(word in line for word in ("FATAL:", "PANIC:", "ERROR: ["))
     ]
     # pgBackRest's own sentence tells more than that its command failed.
     told = [line for line in lines if "ERROR: [" in line]
