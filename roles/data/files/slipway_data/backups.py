@@ -154,7 +154,11 @@ def prepare(host: Host) -> bool:
 def archive_now(host: Host, seconds: float = 60) -> None:
     """Have what was written so far archived; raise ProblemError when that does not come about."""
     server = host.server()
-    segment = server.ask("SELECT pg_walfile_name(pg_switch_wal());")
+    # Without a record of its own there may be nothing to switch from, and so nothing to wait for.
+    segment = server.ask(
+        "SELECT pg_logical_emit_message(false, 'slipway', 'archive') \\g /dev/null\n"
+        "SELECT pg_walfile_name(pg_switch_wal());"
+    )
     archived = until(
         lambda: server.ask(
             "SELECT coalesce(last_archived_wal >= :'segment', false) FROM pg_stat_archiver;", segment=segment

@@ -15,6 +15,9 @@ def recover(host: Host) -> list[str]:
         return []
     host.journal.entry = entry
     host.remove_leftovers(entry["id"])
+    if entry["stage"] in ("take over", "start"):
+        # A stop may still be on its way.
+        host.stop()
     undo = {"restore": _restore, "back": _back, "drill": _drill, "load": dumps.undo}
     if entry["verb"] in undo:
         undo[entry["verb"]](host, entry)

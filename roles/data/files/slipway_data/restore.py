@@ -255,6 +255,8 @@ def let_postgres_in(path: Path, user: str) -> bool:
 def restore(host: Host, target: Target, into: str = "") -> list[str]:
     """Restore into place, or beside what serves; raise ProblemError, and then nothing changed."""
     backups.require(host)
+    # Refuses what cannot be reached before anything is done.
+    choose(host, target)
     serving = host.container_state() == "running" and host.server().answers()
     if serving:
         # What was written up to now belongs to the newest state.

@@ -1,0 +1,180 @@
+"""The program that works on the data: times, names, differences, the journal, the lock, status."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROLES = Path(__file__).parents[2] / "roles"
+sys.path.insert(0, str(ROLES / "data/files"))
+host = importlib.import_module("slipway_data.host")
+backups = importlib.import_module("slipway_data.backups")
+fingerprint = importlib.import_module("slipway_data.fingerprint")
+restore = importlib.import_module("slipway_data.restore")
+dumps = importlib.import_module("slipway_data.dumps")
+main = importlib.import_module("slipway_data.__main__")
+status = importlib.import_module("roles.status.filter_plugins.status")
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("2026-11-22 10:31:00+00", "2026-11-22 10:31:00.000000+00"),
+        ("2026-11-22 12:31:00+02", "2026-11-22 10:31:00.000000+00"),
+        ("2026-11-22T10:31:00.5Z", "2026-11-22 10:31:00.500000+00"),
+        ("2026-11-22 10:31", "2026-11-22 10:31:00.000000+00"),
+    ],
+)
+def test_a_time_is_read_with_its_zone(given: str, read: str) -> None:
+    """A time without a zone is UTC."""
+    assert restore.moment(given) == read
+
+
+@pytest.mark.parametrize("given", ["yesterday", "10:31", "2999-01-01 00:00:00+00", ""])
+def test_what_is_no_time_is_refused(given: str) -> None:
+    """So is a time that is still to come."""
+    with pytest.raises(host.ProblemError, match="to_time is"):
+        restore.moment(given)
+
+
+def test_places_in_the_wal_are_ordered_as_numbers() -> None:
+    """Their text is not."""
+    assert restore.place_of("0/A000000") < restore.place_of("0/10000000") < restore.place_of("1/0")
+
+
+def test_differences_are_told_by_table() -> None:
+    """Rows, checksums, what is missing and what is new."""
+    should = {"app": {"tables": {"a": [1, "5"], "b": [2, "6"], "c": [3, "7"]}}}
+    has = {"app": {"tables": {"a": [1, "5"], "b": [1, "6"], "d": [3, "7"]}}, "other": {}}
+    assert fingerprint.differences(should, should) == []
+    assert fingerprint.differences(should, has) == [
+        "app: table b has 1 rows instead of 2",
+        "app: table c is missing",
+        "app: table d is new",
+        "the database other is new",
+    ]
+    has["app"]["tables"]["b"] = [2, "9"]
+    assert "app: table b has 2 rows with another checksum" in fingerprint.differences(should, has)
+
+
+def test_names_are_swapped_in_one_step(tmp_path: Path) -> None:
+    """Both directories are there afterwards, the other way round."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "was").write_text(name)
+    host.exchange(tmp_path / "one", tmp_path / "other")
+    assert (tmp_path / "one" / "was").read_text() == "other"
+    assert (tmp_path / "other" / "was").read_text() == "one"
+
+
+def test_the_journal_outlives_its_operation(tmp_path: Path) -> None:
+    """What a killed operation was at is there for the next one."""
+    journal = host.Journal(tmp_path / "operation.json")
+    assert journal.read() == {}
+    name = journal.begin("restore", into="")
+    journal.stage("take over", kept="/somewhere")
+    left = host.Journal(tmp_path / "operation.json").read()
+    assert (left["id"], left["stage"], left["kept"]) == (name, "take over", "/somewhere")
+    journal.end()
+    assert journal.read() == {}
+
+
+def info(**status: Any) -> str:
+    """Return what pgBackRest says of a repository with two backups of two clusters."""
+
+    def one(label: str, database: int, stop: int) -> dict[str, Any]:
+        return {
+            "label": label, "type": "full", "timestamp": {"start": stop - 5, "stop": stop},
+            "info": {"size": 100, "repository": {"delta": 10}}, "error": False,
+            "archive": {"start": "000000010000000000000002", "stop": "000000010000000000000003"},
+            "lsn": {"start": "0/2000028", "stop": "0/3000050"}, "database": {"id": database},
+        }  # fmt: skip
+
+    return json.dumps([{
+        "status": {"code": 0, "message": "ok"} | status, "db": [{"id": 1}, {"id": 2}],
+        "archive": [
+            {"database": {"id": 1}, "max": "000000010000000000000009"},
+            {"database": {"id": 2}, "max": "000000010000000000000004"},
+        ],
+        "backup": [one("old", 1, 1000), one("new", 2, 2000)],
+    }])  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a host whose pgBackRest answers as `info`."""
+    config = host.Config(
+        project="example", host="here", config_dir=tmp_path, state_dir=tmp_path, container="c",
+        volume="v", image="i", version="17", memory_mb=256, start_timeout=1, stop_timeout=1,
+        backup={"enabled": True}, cluster={"user": "u", "db": "d", "version": "17"},
+    )  # fmt: skip
+    made = host.Host(config)
+    monkeypatch.setattr(made, "container_state", lambda name="": "running")
+    monkeypatch.setattr(backups, "pgbackrest", lambda *args, **options: info())
+    return made
+
+
+def test_backups_of_an_older_cluster_are_not_restored(project: Any) -> None:
+    """They stay in the repository after a major upgrade."""
+    assert [one.label for one in backups.usable(backups.look(project))] == ["new"]
+    assert backups.look(project).wal_last == "000000010000000000000004"
+
+
+def test_a_time_before_the_oldest_backup_is_refused(project: Any) -> None:
+    """The sentence says from when on."""
+    with pytest.raises(host.ProblemError, match="oldest backup ended at 1970-01-01 00:33:20"):
+        restore.choose(project, restore.Target("time", "1970-01-01 00:10:00.000000+00"))
+    assert restore.choose(project, restore.Target("latest")) == ["new"]
+
+
+def test_a_repository_that_cannot_be_read_is_no_empty_one(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message may have line breaks in it."""
+    broken = info(code=99, message="other\nHINT: key").replace("\\n", "\n")
+    monkeypatch.setattr(backups, "pgbackrest", lambda *args, **options: broken)
+    with pytest.raises(host.ProblemError, match="cannot be read: other HINT: key"):
+        backups.look(project)
+
+
+def test_a_dump_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    """Not by its name."""
+    for name, text, kind in (
+        ("a", "PGDMP\1\2", "custom"),
+        ("b", "--\n-- PostgreSQL database dump\n--\n", "sql"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert dumps.kind_of(tmp_path / name) == kind
+    (tmp_path / "c").write_text("hello")
+    with pytest.raises(host.ProblemError, match="is no dump"):
+        dumps.kind_of(tmp_path / "c")
+
+
+def test_what_goes_wrong_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A missing configuration, and a verb that takes no such option."""
+    for arguments, said in (
+        ([str(tmp_path / "none.json"), "backups"], "./slipway deploy` writes it"),
+        (["x", "backup", "--kind=other"], "invalid choice: 'other'"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["slipway_data", *arguments])
+        assert main.main() == 1
+        captured = capsys.readouterr()
+        assert said in captured.err
+        assert captured.err.count("\n") == 1
+
+
+def test_status_fails_for_backups_that_are_not_well() -> None:
+    """And says nothing of them where there are none."""
+    empty: dict[str, Any] = {"containers": [], "volumes": []}
+    told = json.dumps({"lines": ["x, full, 3 h old"], "problems": ["WAL archiving is behind"]})
+    report = status.status_of("example", [], empty, [], "", False, told)
+    assert report["problems"] == ["WAL archiving is behind"]
+    assert "Backups  x, full, 3 h old" in status.status_table(report)
+    assert status.status_of("example", [], empty, [], "")["problems"] == []
