@@ -35,7 +35,7 @@ PSQL = (
 
 def parts_of(verb: str, part: str, follow: bool = False) -> tuple[str, ...]:
     """Return the parts that are meant; raise AnsibleActionFail where a verb has no such part."""
-    if verb == "psql" and part not in ("auto", "postgres"):
+    if verb == "psql" and part not in ("auto", "postgres", "scratch"):
         raise AnsibleActionFail(f"psql runs in postgres, not in {part}: leave -e part away.")
     if part != "auto":
         return (part,)

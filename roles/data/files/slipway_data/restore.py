@@ -351,7 +351,13 @@ def beside(host: Host, directory: str, target: Target) -> list[str]:
     new = f"{host.config.version}/{SCRATCH}"
     (host.mountpoint / directory).rename(host.mountpoint / new)
     name = f"{host.config.project}-{SCRATCH}"
-    one = throwaway.run(host, new, name=name)
+    # As psql of the console wants it.
+    options = (
+        f"--env=POSTGRES_USER={host.config.user}",
+        f"--env=POSTGRES_DB={host.config.cluster['db']}",
+        f"--volume={host.config.config_dir}/secrets/postgres:/run/secrets/postgres:ro",
+    )
+    one = throwaway.run(host, new, name=name, options=options)
     throwaway.wait_for(host, one, "SELECT pg_is_in_recovery();", "f", host.config.start_timeout)
     return [
         f"It runs beside the database as {name}: `./slipway psql -e part={SCRATCH}` opens it, "

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from slipway_data.host import Host, ProblemError, Server, call, docker, last_line, replace
 
-# Nobody reaches its socket but who may enter the container.
-HBA = "local all all trust\n"
+# Nobody reaches it but who may enter the container.
+HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 SOCKET = "/tmp"  # noqa: S108 (the container's own)
 
 
 def hba_file(host: Host) -> Path:
     """Write who may ask a throw-away server, and return the file."""
     path = host.config.own / "throwaway_hba.conf"
-    if not path.exists():
+    if not path.exists() or path.read_text() != HBA:
         replace(path, HBA, 0o644)
     return path
 
@@ -39,7 +39,7 @@ def run(host: Host, directory: str, *settings: str, name: str, image: str = "", 
         f"--volume={hba_file(host)}:/etc/throwaway_hba.conf:ro", "--user=postgres", "--entrypoint=postgres",
         image or host.config.image, "-D", f"/var/lib/postgresql/{directory}",
         "-cconfig_file=/etc/postgresql/postgresql.conf", "-chba_file=/etc/throwaway_hba.conf",
-        "-clisten_addresses=", f"-cunix_socket_directories={SOCKET}", "-carchive_mode=off",
+        "-clisten_addresses=127.0.0.1", f"-cunix_socket_directories={SOCKET}", "-carchive_mode=off",
         # It shares the host with the one that serves.
         "-cshared_buffers=64MB", *given,
     )  # fmt: skip
