@@ -3,6 +3,7 @@
 # In a container on the database's network: writer.sh SECONDS; ends when /out/stop is there.
 PGPASSWORD=$(cat /password)
 export PGPASSWORD PGCONNECT_TIMEOUT=2
+# Started anew with the engine, it begins behind all numbers that it used before.
 number=$(($(date +%s) * 1000))
 while [[ ! -e /out/stop && $SECONDS -lt $1 ]]; do
   number=$((number + 1))

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Kills something of the database COUNT times under numbered writes: crash.sh postmaster|backend|container|engine COUNT
+# After each kill it waits until writes are acknowledged again, and fails when that takes a minute.
+set -euo pipefail
+
+# A write that began after the call was acknowledged.
+wait_for_writes() {
+  local before deadline=$((SECONDS + 60))
+  before=$(date +%s)
+  while :; do
+    if [[ $(tail -n 1 /root/out/acknowledged | cut -d' ' -f2 | cut -d. -f1) -gt $before ]]; then return; fi
+    if ((SECONDS > deadline)); then
+      echo "no write was acknowledged within a minute" >&2
+      return 1
+    fi
+    sleep 0.2
+  done
+}
+
+for _ in $(seq "$2"); do
+  case $1 in
+    postmaster) kill -9 "$(docker inspect --format '{{.State.Pid}}' example-postgres)" ;;
+    backend) until pid=$(pgrep -f '^postgres: example example' | head -n 1) && [[ $pid ]] && kill -9 "$pid"; do :; done ;;
+    container) docker kill --signal KILL example-postgres >/dev/null && docker start example-postgres >/dev/null ;;
+    engine) kill -9 "$(pidof dockerd)" ;;
+  esac
+  wait_for_writes
+done
