@@ -62,8 +62,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def do_backup(host: Host, given: argparse.Namespace) -> list[str]:
-    """Make a backup, or give a moment a name; with --first only where there is none."""
-    if given.first and backups.usable(backups.look(host)):
+    """Make a backup, or give a moment a name; with --first only where the repository needs one."""
+    if given.first and backups.known(host) and backups.usable(backups.look(host)):
         return []
     return (
         backups.name_moment(host, given.moment)

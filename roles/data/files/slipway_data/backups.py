@@ -76,6 +76,12 @@ def parsed(text: str) -> Any:
     return json.loads(text, strict=False)
 
 
+def short(message: str) -> str:
+    """Return what a message of pgBackRest begins with, and what an S3 server gave as its reason."""
+    reason = re.findall(r"<Message>(.*?)</Message>", message)
+    return " ".join([*message.partition("*** Path")[0].split(), *reason[:1]])[:400]
+
+
 def complaint(text: str) -> str:
     """Return what pgBackRest complained of: its first error, without the place in its source."""
     errors = re.findall(r"ERROR: (\[\d+\]: .*)", text)
@@ -107,7 +113,7 @@ def look(host: Host) -> Repository:
             for repo in stanza.get("repo", [])
             if repo.get("status", {}).get("code")
         ) or status.get("message", "it is empty")
-        raise ProblemError(f"the repository of backups cannot be read: {' '.join(message.split())}")
+        raise ProblemError(f"the repository of backups cannot be read: {short(message)}")
     newest = max((database["id"] for database in stanza.get("db", [])), default=0)
     return Repository(
         backups=[Backup.of(one, newest) for one in stanza.get("backup", [])],
@@ -151,6 +157,11 @@ def prepare(host: Host) -> bool:
     return True
 
 
+def known(host: Host) -> bool:
+    """Return whether the last backup went to this repository: WAL in between is elsewhere."""
+    return bool(read_json(host.config.own / "repository.json") == host.config.backup["where"])
+
+
 def archive_now(host: Host, seconds: float = 60) -> None:
     """Have what was written so far archived; raise ProblemError when that does not come about."""
     server = host.server()
@@ -174,8 +185,9 @@ def archive_now(host: Host, seconds: float = 60) -> None:
 def archiver_complaint(host: Host) -> str:
     """Return what the archiver complained of last, if it did within the last minutes."""
     _, out, err = call("docker", "logs", "--since=15m", host.config.container)
-    found = re.findall(r"ERROR: (\[\d+\]: .*)", out + err)
-    return found[-1].strip()[:300] if found else ""
+    # The reason may stand in the line below.
+    found = re.findall(r"ERROR: (\[\d+\]: .*(?:\n\s+repo1: .*)?)", out + err)
+    return " ".join(found[-1].split())[:300] if found else ""
 
 
 def due_kind(host: Host, repository: Repository) -> str:
@@ -195,7 +207,7 @@ def backup(host: Host, kind: str = "auto") -> list[str]:
     pgbackrest(host, f"--type={wanted}", "backup")
     took = time.time() - began
     made = usable(look(host))[0]
-    note(host, made.label, checked=clock())
+    replace(host.config.own / "repository.json", json.dumps(host.config.backup["where"]) + "\n")
     if made.damaged:
         raise ProblemError(
             f"the backup {made.label} was made, and found damaged pages in the database: {damaged_pages(host, made.label)}. "
