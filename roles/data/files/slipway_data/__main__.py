@@ -1,7 +1,7 @@
 """The command: `python3 -m slipway_data CONFIG VERB [options]`.
 
 It prints one line of JSON: what was done, and whether anything was changed. What goes wrong is a
-sentence on standard error, and exit code 1; status 3 says that something else holds the lock.
+sentence on standard error, and exit code 1.
 """
 
 from __future__ import annotations
@@ -120,20 +120,27 @@ def look(host: Host, verb: str) -> dict[str, Any]:
 
 def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
     """Do what changes something; raise ProblemError, and then what served serves."""
-    failed = host.config.own / "failed.json"
-    with host.alone(wait=3600 if given.timer else 5):
-        said = recover.recover(host)
-        try:
-            said += VERBS[given.verb](host, given)
-        except Exception as problem:
-            if given.timer:
-                entry = {"verb": given.verb, "time": clock(), "said": str(problem)}
-                replace(failed, json.dumps(entry) + "\n")
-            recover.recover(host)
-            raise
-    if (read_json(failed) or {}).get("verb") == given.verb:
-        failed.unlink()
-    return {"said": said, "changed": bool(said)}
+    path = host.config.own / "failed.json"
+    failed = read_json(path) or {}
+    # A deploy, or a timer, waits for another one; a person is told.
+    patience = 3600 if given.timer else 600 if given.verb in ("prepare", "recover") else 60
+    try:
+        with host.alone(wait=patience):
+            said = recover.recover(host)
+            try:
+                done = VERBS[given.verb](host, given)
+            except Exception:
+                recover.recover(host)
+                raise
+    except Exception as problem:
+        if given.timer:
+            failed[given.verb] = {"time": clock(), "said": str(problem)}
+            replace(path, json.dumps(failed) + "\n")
+        raise
+    # Only the same thing done well makes up for it.
+    if done and not getattr(given, "moment", "") and failed.pop(given.verb, None):
+        replace(path, json.dumps(failed) + "\n")
+    return {"said": said + done, "changed": bool(said + done)}
 
 
 def main() -> int:

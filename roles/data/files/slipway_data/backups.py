@@ -151,9 +151,11 @@ def prepare(host: Host) -> bool:
     ):
         return False
     if databases:
-        pgbackrest(host, "stanza-upgrade")
-    else:
-        pgbackrest(host, "stanza-create")
+        raise ProblemError(
+            f"the repository of backups ({', '.join(host.config.backup['where'])}) holds those of another database, and they stay: "
+            "`./slipway restore` brings that database here; for this one name another backup_directory or backup_path"
+        )
+    pgbackrest(host, "stanza-create")
     return True
 
 
@@ -162,17 +164,21 @@ def known(host: Host) -> bool:
     return bool(read_json(host.config.own / "repository.json") == host.config.backup["where"])
 
 
-def archive_now(host: Host, seconds: float = 60) -> None:
-    """Have what was written so far archived; raise ProblemError when that does not come about."""
+def archive_now(host: Host, seconds: float = 60) -> str:
+    """Have what was written so far archived and return the place in the WAL up to which that is.
+
+    Raise ProblemError when it does not come about.
+    """
     server = host.server()
-    # Without a record of its own there may be nothing to switch from, and so nothing to wait for.
-    segment = server.ask(
-        "SELECT pg_logical_emit_message(false, 'slipway', 'archive') \\g /dev/null\n"
-        "SELECT pg_walfile_name(pg_switch_wal());"
-    )
+    # Without a record of its own there may be nothing to switch from, and so nothing to wait for; and
+    # only a commit has a time.
+    place, segment = server.ask(
+        "SELECT pg_logical_emit_message(true, 'slipway', 'archive') AS place \\gset\n"
+        "SELECT :'place', pg_walfile_name(pg_switch_wal());"
+    ).split("|")
     archived = until(
         lambda: server.ask(
-            "SELECT coalesce(last_archived_wal >= :'segment', false) FROM pg_stat_archiver;", segment=segment
+            "SELECT coalesce(last_archived_wal COLLATE \"C\" >= :'segment', false) FROM pg_stat_archiver;", segment=segment
         ) == "t",
         seconds,
     )  # fmt: skip
@@ -180,6 +186,7 @@ def archive_now(host: Host, seconds: float = 60) -> None:
         raise ProblemError(
             f"the WAL was not archived within {seconds:.0f} s: {archiver_complaint(host) or 'see the log of Postgres'}"
         )
+    return place
 
 
 def archiver_complaint(host: Host) -> str:
@@ -207,7 +214,6 @@ def backup(host: Host, kind: str = "auto") -> list[str]:
     pgbackrest(host, f"--type={wanted}", "backup")
     took = time.time() - began
     made = usable(look(host))[0]
-    replace(host.config.own / "repository.json", json.dumps(host.config.backup["where"]) + "\n")
     if made.damaged:
         raise ProblemError(
             f"the backup {made.label} was made, and found damaged pages in the database: {damaged_pages(host, made.label)}. "
@@ -217,6 +223,7 @@ def backup(host: Host, kind: str = "auto") -> list[str]:
     if host.config.backup["verify"]:
         verify(host, made.label)
         note(host, made.label, verified=clock())
+    replace(host.config.own / "repository.json", json.dumps(host.config.backup["where"]) + "\n")
     return [
         f"{made.kind} backup {made.label}: {size(made.size)}, {size(made.stored)} stored, {took:.1f} s"
         + (", read again without a fault" if host.config.backup["verify"] else "")
@@ -235,10 +242,23 @@ def damaged_pages(host: Host, label: str) -> str:
     return ", ".join(files) or "see the log of Postgres"
 
 
+def version(host: Host, serving: bool) -> tuple[int, int]:
+    """Return pgBackRest's version."""
+    command = ("pgbackrest", "version")
+    _, out, _ = (
+        call("docker", "exec", host.config.container, *command)
+        if serving
+        else host.run_once(*command)
+    )
+    found = re.search(r"(\d+)\.(\d+)", out)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
 def verify(host: Host, label: str = "") -> None:
     """Read a backup and the WAL again; raise ProblemError when a checksum does not fit."""
     serving = host.container_state() == "running"
-    options = [f"--set={label}"] if label else []
+    # Versions before 2.55 read all backups.
+    options = [f"--set={label}"] if label and version(host, serving) >= (2, 55) else []
     command = ("pgbackrest", f"--stanza={STANZA}", "--output=text", "--verbose", *options, "verify")
     code, out, err = (
         call("docker", "exec", "--user=postgres", host.config.container, *command)
@@ -363,10 +383,20 @@ def health(host: Host) -> dict[str, Any]:
         problems.append(
             f"no drill within the last {duration(config['drill_max_age_hours'] * 3600)}: `./slipway drill`"
         )
-    failed = read_json(host.config.own / "failed.json")
-    if failed:
-        problems.append(f"the {failed['verb']} of {failed['time']} failed: {failed['said']}")
+    failed = read_json(host.config.own / "failed.json") or {}
+    problems += [
+        f"the {verb} of {one['time']} failed: {one['said']}" for verb, one in failed.items()
+    ]
     return {"lines": lines, "problems": problems}
+
+
+def given_up(host: Host) -> str:
+    """Return what pgBackRest said of WAL that it dropped since the newest backup, if it did."""
+    found = usable(look(host))
+    since = clock(found[0].ended).replace(" ", "T").replace("+00", "Z") if found else "24h"
+    _, out, err = call("docker", "logs", f"--since={since}", host.config.container)
+    lines = [line for line in (out + err).splitlines() if "dropped WAL file" in line]
+    return lines[-1].partition("WARN:")[2].strip() if lines else ""
 
 
 def archiving(host: Host) -> list[str]:
@@ -381,6 +411,11 @@ def archiving(host: Host) -> list[str]:
     late = 2 * host.config.backup["archive_timeout"] + 30
     if state["mode"] != "on":
         return ["WAL is not archived (archive_mode is off): `./slipway deploy` turns it on"]
+    dropped = given_up(host)
+    if dropped:
+        return [
+            f"WAL was given up because the repository did not take it ({dropped}): no restore gets past it, so make a backup now, `./slipway backup -e kind=full`"
+        ]
     if state["failing"] or (state["waiting"] and state["since"] > late):
         why = archiver_complaint(host)
         since = f" for {duration(state['since'])}" if state["since"] else ""

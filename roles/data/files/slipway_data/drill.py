@@ -36,10 +36,8 @@ def restore_and_compare(host: Host, operation: str, outcome: dict[str, Any]) -> 
     config = host.config
     place, should = fingerprint.at_one_moment(host.server(), config.cluster["db"])
     backups.archive_now(host)
-    found = [one for one in backups.usable(backups.look(host)) if not one.damaged]
-    if not found:
-        raise ProblemError("there is no backup to drill: `./slipway backup` makes one")
-    newest = found[0]
+    label = restore.choose(host, restore.Target("lsn", place))[0]
+    newest = next(one for one in backups.look(host).backups if one.label == label)
     outcome["backup"] = newest.label
     age = time.time() - newest.ended
     restore.room(host, newest.label)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from slipway_data import fingerprint
 from slipway_data.host import (  # fmt: skip
@@ -62,7 +64,7 @@ def dump(host: Host, directory: str = "") -> list[str]:
     """Dump the application's database into a file; raise ProblemError, and then there is none."""
     target = Path(directory) if directory else host.config.state_dir / "dumps"
     target.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for left in target.glob(".*.partial"):
+    for left in target.glob(f".{host.config.cluster['db']}-*.dump.partial"):
         left.unlink()
     name = f"{host.config.cluster['db']}-{stamp()}.dump"
     partial, path = target / f".{name}.partial", target / name
@@ -101,6 +103,7 @@ def readable(host: Host, path: Path) -> None:
             file.seek(max(0, path.stat().st_size - 4096))
             if SQL_END not in file.read().decode(errors="replace"):
                 raise ProblemError(f"{path} is cut short: pg_dump's last line is not there")
+        elsewhere(path)
         return
     # All that pg_restore would do, written to nowhere.
     code, err = stream(
@@ -110,6 +113,22 @@ def readable(host: Host, path: Path) -> None:
     )
     if code:
         raise ProblemError(f"{path} is damaged or cut short: {last_line(err)}")
+
+
+def elsewhere(path: Path) -> None:
+    """Raise ProblemError for SQL that would work on another database than the one it is given."""
+    data = False
+    with path.open("rb") as file:
+        for line in file:
+            if data:
+                data = line.rstrip(b"\r\n") != b"\\."
+            elif re.match(rb"COPY .* FROM stdin;", line):
+                data = True
+            elif re.match(rb"\\c(onnect)?\b|\s*(DROP|CREATE)\s+DATABASE\b", line, re.IGNORECASE):
+                raise ProblemError(
+                    f"{path} works on databases by name ({line.decode(errors='replace').strip()[:60]}): "
+                    "dump the one database, without --create"
+                )
 
 
 def kind_of(path: Path) -> str:
@@ -159,6 +178,8 @@ def load(host: Host, file: str, keep: bool = True) -> list[str]:
                 f"the dump could not be loaded ({complaint_of(err)}); nothing was changed"
             )
         held = {new: fingerprint.of_database(server, new)}
+        if not fingerprint.tables(held):
+            raise ProblemError(f"{path} holds no table; nothing was changed")
         server.ask("ANALYZE;", new)
         host.journal.stage("swap")
         swap(host, database, new, old)
@@ -202,7 +223,7 @@ COMMIT;
     )
 
 
-def undo(host: Host, entry: dict[str, str]) -> None:
+def undo(host: Host, entry: dict[str, Any]) -> str:
     """Remove what a load that did not come to its end has made."""
     if host.container_state() != "running":
         host.start()
@@ -217,3 +238,4 @@ def undo(host: Host, entry: dict[str, str]) -> None:
             f'DROP DATABASE IF EXISTS "{entry["new"]}" WITH (FORCE)',
         )
     )
+    return "cleared up"

@@ -14,7 +14,7 @@ Fingerprint = dict[str, dict[str, dict[str, list[Any]]]]
 _SAME = """
 SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 1;
 SET bytea_output = 'hex'; SET row_security = off; SET search_path = pg_catalog; SET statement_timeout = 0;
-SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
+SET lock_timeout = 0; SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SET idle_in_transaction_session_timeout = 0;
 """
 
 # md5 is the same in every version; the sum does not care for the order of the rows.
@@ -23,7 +23,7 @@ _SUM = "coalesce(sum(('x' || left(md5(%s), 16))::bit(64)::bigint::numeric), 0)"
 # No name or value comes in but those of the catalog, which format() quotes.
 _TABLES = f"""
 SELECT format(
-  $q$SELECT json_build_array('tables', %L, count(*), {_SUM % "t::text"}) FROM ONLY %I.%I AS t$q$,
+  $q$SELECT json_build_array('tables', %L, count(*), {_SUM % "(t.*)::text"}) FROM ONLY %I.%I AS t$q$,
   format('%I.%I', nspname, relname), nspname, relname)
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE relkind = 'r' AND relpersistence = 'p' AND nspname NOT IN ('pg_catalog', 'information_schema')
@@ -78,17 +78,21 @@ def of_server(server: Server, sequences: bool = False) -> Fingerprint:
     return {name: of_database(server, name, sequences) for name in server.databases()}
 
 
+# An index could answer without a look at the table.
+_PLAIN = (
+    "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;\n"
+)
 _COUNTS = """
 SELECT format('SELECT count(*), %L FROM ONLY %I.%I', nspname IN ('pg_catalog', 'information_schema'), nspname, relname)
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE relkind IN ('r', 'm') AND relpersistence = 'p' AND nspname !~ '^pg_(toast|temp)'
+WHERE relkind IN ('r', 'm') AND relispopulated AND relpersistence = 'p' AND nspname !~ '^pg_(toast|temp)'
 \\gexec
 """
 
 
 def count(server: Server, database: str) -> tuple[int, int]:
     """Read every table of a database, the catalogs too; return how many others and rows there are."""
-    lines = [line.split("|") for line in server.ask(_COUNTS, database).splitlines()]
+    lines = [line.split("|") for line in server.ask(_PLAIN + _COUNTS, database).splitlines()]
     found = [int(rows) for rows, catalog in lines if catalog == "f"]
     return len(found), sum(found)
 

@@ -222,12 +222,20 @@ class Host:
         )
 
     def stop(self) -> None:
-        """Stop the project's Postgres, with a checkpoint."""
-        if self.container_state() == "running":
+        """Stop the project's Postgres, with a checkpoint; raise ProblemError when it runs on."""
+        # One that the engine starts again and again is none that stands still.
+        if self.container_state() not in ("", "created", "exited"):
             docker("stop", f"--time={self.config.stop_timeout}", self.config.container)
+        if self.container_state() not in ("", "created", "exited"):
+            raise ProblemError(f"{self.config.container} could not be stopped: see its log")
 
     def start(self) -> None:
         """Start the project's Postgres and wait until it takes queries; raise ProblemError."""
+        # On an empty directory the image would make an empty database.
+        if not (self.data / "PG_VERSION").exists():
+            raise ProblemError(
+                f"there is no database in {self.config.volume}: `./slipway restore` brings it back from a backup"
+            )
         docker("start", self.config.container)
         self.wait_healthy()
 
@@ -257,6 +265,23 @@ class Host:
             ' -v ON_ERROR_STOP=1 -h 127.0.0.1 -U "$0" -d "$1"'
         )
         return Server(config.container, ["sh", "-c", script, config.user])
+
+    def as_postgres(self) -> Server:
+        """Return the project's Postgres, asked by its container's own user without a password."""
+        command = [
+            "psql",
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "/var/run/postgresql",
+        ]
+        return Server(
+            self.config.container, [*command, "-U", self.config.user, "-d"], user="postgres"
+        )
 
     def free_bytes(self) -> int:
         """Return how much room the volume has left."""
@@ -339,10 +364,11 @@ class Host:
 class Server:
     """A Postgres in a container, and the way to ask it."""
 
-    def __init__(self, container: str, command: list[str]) -> None:
+    def __init__(self, container: str, command: list[str], user: str = "") -> None:
         """Remember the container, and the command to which a database's name is added."""
         self.container = container
         self.command = command
+        self.options = [f"--user={user}"] if user else []
 
     def ask(self, sql: str, database: str = "postgres", **variables: str) -> str:
         """Run statements and return the unaligned rows; raise ProblemError when one failed."""
@@ -361,7 +387,14 @@ class Server:
             for name, value in variables.items()
         )
         return call(
-            "docker", "exec", "-i", self.container, *self.command, database, stdin=header + sql
+            "docker",
+            "exec",
+            "-i",
+            *self.options,
+            self.container,
+            *self.command,
+            database,
+            stdin=header + sql,
         )
 
     def answers(self) -> bool:

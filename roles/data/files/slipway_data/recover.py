@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from slipway_data import dumps, restore
 from slipway_data.host import Host, docker, exchange
@@ -15,60 +16,68 @@ def recover(host: Host) -> list[str]:
         return []
     host.journal.entry = entry
     host.remove_leftovers(entry["id"])
+    undo = {"restore": _restore, "back": _back, "drill": _drill, "load": dumps.undo}
+    outcome = "cleared up"
+    if entry["verb"] in undo and docker("volume", "inspect", host.config.volume, check=False):
+        outcome = undo[entry["verb"]](host, entry)
+        # It was stopped on the way, if it is not a container that waits for its first data.
+        if host.container_state() == "exited" and (host.data / "PG_VERSION").exists():
+            host.start()
+    host.journal.end()
+    return [f"The {entry['verb']} of {entry['began']} was killed ({entry['stage']}): {outcome}."]
+
+
+def _drill(host: Host, entry: dict[str, Any]) -> str:
+    restore.discard(host, f"{host.config.version}/{entry['id']}")
+    return "cleared up"
+
+
+def _restore(host: Host, entry: dict[str, Any]) -> str:
+    new = host.mountpoint / host.config.version / entry["id"]
     if entry["stage"] in ("take over", "start"):
         # A stop may still be on its way.
         host.stop()
-    undo = {"restore": _restore, "back": _back, "drill": _drill, "load": dumps.undo}
-    if entry["verb"] in undo:
-        undo[entry["verb"]](host, entry)
-    if host.container_state() in ("exited", "created"):
-        host.start()
-    if entry["stage"] == "start":
-        restore.remember_timeline(host)
-    host.journal.end()
-    return [
-        f"Cleared up after the {entry['verb']} of {entry['began']}, which was killed ({entry['stage']})."
-    ]
-
-
-def _drill(host: Host, entry: dict[str, str]) -> None:
+    if not _serves(host, entry):
+        # In the moment between the two names it is what was there before, and stays.
+        if entry["stage"] not in ("take over", "start") or _has_marker(new, entry):
+            restore.discard(host, f"{host.config.version}/{entry['id']}")
+        return "cleared up, what was there serves"
+    kept = Path(entry["kept"])
+    old = next((path for path in (kept, new) if path.exists()), None)
+    if old is None or not (host.data / "recovery.signal").exists():
+        # It has served, perhaps for long, or there is nothing else.
+        if old == new:
+            new.rename(kept)
+        restore.come_up(host)
+        restore.settle(host, entry["at"], entry.get("left", 0), entry.get("timeline", ""))
+        return "finished, the restored database serves"
+    exchange(old, host.data)
+    if old != new:
+        old.rename(new)
     restore.discard(host, f"{host.config.version}/{entry['id']}")
+    return "cleared up, what was there serves"
 
 
-def _restore(host: Host, entry: dict[str, str]) -> None:
-    if docker("volume", "inspect", host.config.volume, check=False) == "":
-        return
-    new = host.mountpoint / host.config.version / entry["id"]
-    if _serves(host, entry):
-        kept = Path(entry["kept"])
-        # Renamed already, or not yet.
-        old = next((path for path in (kept, new) if path.exists()), None)
-        if old is None:
-            # There was no database before, so the restored one stays.
-            (host.data / restore.MARKER).unlink()
-            return
-        docker("stop", host.config.container, check=False)
-        exchange(old, host.data)
-        if old != new:
-            old.rename(new)
-    restore.discard(host, f"{host.config.version}/{entry['id']}")
-
-
-def _back(host: Host, entry: dict[str, str]) -> None:
+def _back(host: Host, entry: dict[str, Any]) -> str:
     before = Path(entry["before"])
+    if entry["stage"] in ("take over", "start"):
+        host.stop()
     if not _serves(host, entry):
         (before / restore.MARKER).unlink(missing_ok=True)
-        return
+        return "cleared up, what was there serves"
     kept = Path(entry["kept"])
-    old = next(path for path in (kept, before) if path.exists())
-    docker("stop", host.config.container, check=False)
-    exchange(old, host.data)
-    (old / restore.MARKER).unlink(missing_ok=True)
-    if old != before:
-        old.rename(before)
+    if not kept.exists():
+        before.rename(kept)
+    restore.come_up(host)
+    restore.returned(host, kept)
+    return "finished"
 
 
-def _serves(host: Host, entry: dict[str, str]) -> bool:
+def _serves(host: Host, entry: dict[str, Any]) -> bool:
     """Return whether the directory of the operation has taken over, and its end was not reached."""
-    marker = host.data / restore.MARKER
+    return _has_marker(host.data, entry)
+
+
+def _has_marker(path: Path, entry: dict[str, Any]) -> bool:
+    marker = path / restore.MARKER
     return marker.exists() and marker.read_text() == entry["id"]

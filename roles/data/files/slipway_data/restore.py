@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from slipway_data import backups, fingerprint, throwaway
 from slipway_data.host import (  # fmt: skip
@@ -32,6 +33,11 @@ SCRATCH = "scratch"
 # The owner comes in from the container's own postgres user: pgBackRest does, for backups.
 HBA_LINE = "local postgres {user} peer map=slipway"
 IDENT_LINE = "slipway postgres {user}"
+# 127 ends the recovery: a damaged segment must not pass for the end of the archive.
+RESTORE_COMMAND = (
+    f'pgbackrest --stanza={backups.STANZA} --pg1-path="$PWD" archive-get %f "%p"; code=$?; '
+    "if [ $code -gt 1 ]; then exit 127; fi; exit $code"
+)
 
 
 @dataclass
@@ -65,6 +71,31 @@ def moment(text: str) -> str:
     return at.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00")  # noqa: UP017
 
 
+def branches(host: Host) -> list[dict[str, Any]]:
+    """Return what was left behind: from which moment (point) to which (left) on which timeline."""
+    return list(read_json(host.config.own / "branches.json") or [])
+
+
+def remember_branch(host: Host, point: float, left: float, timeline: str) -> None:
+    """Note that what was written between two moments is on another timeline than what serves now."""
+    known = [*branches(host), {"point": point, "left": left, "timeline": timeline}]
+    replace(host.config.own / "branches.json", json.dumps(known, indent=1) + "\n")
+
+
+def branch_of(host: Host, at: float | None) -> dict[str, Any] | None:
+    """Return the branch that a moment (none is now) belongs to; none is the one that serves."""
+    if at is None:
+        return None
+    return next((one for one in reversed(branches(host)) if one["point"] < at < one["left"]), None)
+
+
+def seconds_of(target: Target) -> float | None:
+    """Return the moment of a target that is a time, in seconds since the epoch."""
+    if target.kind != "time":
+        return None
+    return datetime.fromisoformat(target.value.replace("+00", "+00:00")).timestamp()
+
+
 def choose(host: Host, target: Target) -> list[str]:
     """Return the backups to try, the best first; raise ProblemError when none reaches back so far."""
     found = backups.usable(backups.look(host))
@@ -77,8 +108,16 @@ def choose(host: Host, target: Target) -> list[str]:
                 f"there is no backup '{target.backup}': `./slipway backups` lists them"
             )
         found = chosen
-    if target.kind == "time":
-        at = datetime.fromisoformat(target.value.replace("+00", "+00:00")).timestamp()
+    else:
+        # One that was made on a branch that was left has no way to what serves.
+        wanted = branch_of(host, seconds_of(target))
+        found = [one for one in found if branch_of(host, one.ended) in (None, wanted)]
+        if not found:
+            raise ProblemError(
+                "no backup was made since the last restore, and none before it is left: `./slipway backup` makes one"
+            )
+    at = seconds_of(target)
+    if at is not None:
         before = [one for one in found if one.ended <= at]
         if not before:
             raise ProblemError(
@@ -112,16 +151,11 @@ def place_of(lsn: str) -> int:
 def fetch(host: Host, label: str, directory: str, target: Target) -> None:
     """Put a backup into a new directory of the volume; raise ProblemError, with nothing left of it."""
     path = f"/var/lib/postgresql/{directory}"
-    # 127 ends the recovery: a damaged segment must not pass for the end of the archive.
-    command = (
-        f'pgbackrest --stanza={backups.STANZA} --pg1-path="$PWD" archive-get %f "%p"; code=$?; '
-        "if [ $code -gt 1 ]; then exit 127; fi; exit $code"
-    )
-    options = [f"--recovery-option=restore_command={command}"]
-    timeline = read_json(host.config.own / "timeline.json") or {}
-    if timeline.get("back"):
-        # A restore was taken back: what it wrote is no future of this database.
-        options.append(f"--target-timeline={timeline['back']}")
+    options = [f"--recovery-option=restore_command={RESTORE_COMMAND}"]
+    branch = branch_of(host, seconds_of(target))
+    if branch:
+        # That moment was left behind by a restore; the newest timeline does not have it.
+        options.append(f"--target-timeline={branch['timeline']}")
     if target.kind == "latest":
         options.append("--type=default")
     else:
@@ -145,21 +179,41 @@ def room(host: Host, label: str) -> None:
         )
 
 
-def recover_on(host: Host, one: Server, target: Target) -> str:
-    """Wait until a server has recovered as far as it should, and return the point that it reached."""
+def recover_on(host: Host, one: Server, target: Target, place: str) -> tuple[str, str]:
+    """Wait until a server has recovered as far as it should; return the place and time it reached.
+
+    place is how far the archive reaches for sure. Raise ProblemError when the newest state ends
+    before it: a segment is missing or damaged.
+    """
     if target.kind == "latest":
         question = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup';"
         throwaway.wait_for(host, one, question, "RecoveryRetrieveRetryInterval", 24 * 3600)
-        place = one.ask("SELECT pg_last_wal_replay_lsn();")
+        # What is archived meanwhile comes too late.
+        one.ask("SELECT pg_wal_replay_pause();")
     else:
         throwaway.wait_for(
             host, one, "SELECT pg_get_wal_replay_pause_state();", "paused", 24 * 3600
         )
-        place = one.ask("SELECT pg_last_wal_replay_lsn();")
-    at = one.ask(
-        "SET TimeZone = 'UTC'; SELECT to_char(pg_last_xact_replay_timestamp(), 'YYYY-MM-DD HH24:MI:SS.MS+00');"
-    )
-    return f"{place}, last transaction {at or 'before the backup'}"
+    reached = one.ask("SELECT pg_last_wal_replay_lsn();")
+    if target.kind == "latest" and place_of(reached) < place_of(place):
+        raise ProblemError(
+            f"the archive has a gap or a damaged segment at {reached}, and goes on to {place}: "
+            "`./slipway restore -e to_time=...` goes to a time before it"
+        )
+    at = one.ask("SELECT extract(epoch FROM pg_last_xact_replay_timestamp());")
+    return reached, at
+
+
+def end_of_archive(host: Host, segment_bytes: int = 16 * 2**20) -> str:
+    """Return a place in the WAL that whoever reads the whole archive gets to."""
+    last = backups.look(host).wal_last
+    if not last:
+        return "0/0"
+    # The name of a segment: timeline, then the number in two parts.
+    number = int(last[8:16], 16) * (2**32 // segment_bytes) + int(last[16:24], 16)
+    start = number * segment_bytes
+    # Its first record at least; how far it is filled is not known.
+    return f"{start >> 32:X}/{(start & 0xFFFFFFFF) + 1:X}"
 
 
 def read_all(one: Server) -> tuple[int, int]:
@@ -168,8 +222,11 @@ def read_all(one: Server) -> tuple[int, int]:
     return sum(tables for tables, _ in counts), sum(rows for _, rows in counts)
 
 
-def restored(host: Host, target: Target, operation: str) -> tuple[str, str, str]:
-    """Put a backup into a directory, recover and check it; return directory, backup and point."""
+def restored(host: Host, target: Target, operation: str, place: str) -> dict[str, str]:
+    """Put a backup into a directory, recover and check it; return directory, backup and what of it.
+
+    place is how far the newest state reaches at least.
+    """
     problems = []
     for label in choose(host, target):
         room(host, label)
@@ -179,13 +236,15 @@ def restored(host: Host, target: Target, operation: str) -> tuple[str, str, str]
         try:
             fetch(host, label, directory, target)
             path = host.mountpoint / directory
-            (path / MARKER).write_text(operation)
+            replace(path / MARKER, operation)
             if target.kind == "latest":
                 # So that the check ends at the end of the archive without a new timeline.
                 (path / "standby.signal").touch()
             host.journal.stage("recover")
-            with throwaway.server(host, directory, "recovery_target_action=pause") as one:
-                point = recover_on(host, one, target)
+            with throwaway.server(
+                host, directory, "recovery_target_action=pause", "max_standby_archive_delay=-1"
+            ) as one:
+                reached, at = recover_on(host, one, target, place)
                 host.journal.stage("check")
                 tables, rows = read_all(one)
             (path / "standby.signal").unlink(missing_ok=True)
@@ -195,7 +254,13 @@ def restored(host: Host, target: Target, operation: str) -> tuple[str, str, str]
             if target.kind == "name" and "before configured recovery target" in str(problem):
                 continue
             break
-        return directory, label, f"{point}; {tables} tables, {rows} rows read"
+        when = f"last transaction {clock(float(at))}" if at else "nothing after the backup"
+        return {
+            "directory": directory,
+            "backup": label,
+            "at": at,
+            "point": f"{reached}, {when}; {tables} tables, {rows} rows read",
+        }
     raise ProblemError(not_restored(host, target, problems))
 
 
@@ -258,54 +323,66 @@ def restore(host: Host, target: Target, into: str = "") -> list[str]:
     # Refuses what cannot be reached before anything is done.
     choose(host, target)
     serving = host.container_state() == "running" and host.server().answers()
+    place = "0/0"
     if serving:
         # What was written up to now belongs to the newest state.
         try:
-            backups.archive_now(host)
+            place = backups.archive_now(host)
         except ProblemError:
             if target.kind == "latest":
                 raise
+    elif target.kind == "latest":
+        place = end_of_archive(host)
     began = time.monotonic()
     operation = host.journal.begin("restore", into=into)
-    directory, label, point = restored(host, target, operation)
+    made = restored(host, target, operation, place)
     if into == SCRATCH:
-        said = beside(host, directory, target)
+        said = beside(host, made["directory"])
     else:
-        said = [take_over(host, directory, operation)]
+        at = seconds_of(target) or (
+            float(made["at"]) if made["at"] and target.kind != "latest" else 0
+        )
+        said = [take_over(host, made["directory"], operation, at)]
     host.journal.end()
     took = time.monotonic() - began
-    return [f"Restored {label} to {target.text} in {took:.1f} s.", f"Reached: {point}.", *said]
+    return [
+        f"Restored {made['backup']} to {target.text} in {took:.1f} s.",
+        f"Reached: {made['point']}.",
+        *said,
+    ]
 
 
-def take_over(host: Host, directory: str, operation: str) -> str:
-    """Let a checked directory be the database; raise ProblemError after going back if it is none."""
+def take_over(host: Host, directory: str, operation: str, at: float) -> str:
+    """Let a checked directory be the database; raise ProblemError after going back if it is none.
+
+    at is the moment that it shows, in seconds since the epoch; 0 is the newest state.
+    """
     path, data = host.mountpoint / directory, host.data
     let_postgres_in(path, host.config.user)
     there = data.exists()
     kept = host.mountpoint / host.config.version / f"before-{operation}"
-    host.journal.stage("take over", kept=str(kept))
+    host.journal.stage("take over", kept=str(kept), at=at)
     host.stop()
+    left = time.time()
     if there:
+        timeline = timeline_of(host, host.config.data_name)
         exchange(path, data)
         path.rename(kept)
     else:
+        timeline = ""
         path.rename(data)
     sync(data.parent)
-    if host.container_state():
-        host.journal.stage("start")
-        try:
-            host.start()
-            set_password(host)
-        except ProblemError as problem:
-            if not there:
-                raise
-            put_back(host, kept, operation)
-            discard(host, directory)
-            raise ProblemError(
-                f"the restored database did not start ({problem}); what was there serves again"
-            ) from None
-    (data / MARKER).unlink(missing_ok=True)
-    replace(host.config.own / "timeline.json", json.dumps({"since": clock()}) + "\n")
+    host.journal.stage("start", left=left, timeline=timeline)
+    try:
+        come_up(host)
+    except ProblemError as problem:
+        if not there:
+            raise
+        put_back(host, kept, operation)
+        raise ProblemError(
+            f"the restored database did not start ({problem}); what was there serves again"
+        ) from None
+    settle(host, at, left, timeline)
     if not there:
         return "There was no database before."
     return (
@@ -314,22 +391,64 @@ def take_over(host: Host, directory: str, operation: str) -> str:
     )
 
 
+def settle(host: Host, at: float, left: float, timeline: str) -> None:
+    """Note that a restored database serves now."""
+    if at and timeline:
+        remember_branch(host, at, left, timeline)
+    (host.data / MARKER).unlink(missing_ok=True)
+
+
+def come_up(host: Host) -> None:
+    """Start a directory that was restored; raise ProblemError when it does not come up.
+
+    Its passwords are those of the backup, so the first question comes from the container's own user.
+    """
+    docker("start", host.config.container)
+    server, deadline = host.as_postgres(), time.monotonic() + host.config.start_timeout
+    while not server.answers():
+        if time.monotonic() > deadline or host.container_state() not in ("running", "restarting"):
+            raise ProblemError(f"{host.config.container} does not take queries: {host.complaint()}")
+        time.sleep(0.2)
+    set_password(host)
+    host.wait_healthy()
+
+
+def timeline_of(host: Host, directory: str) -> str:
+    """Return the timeline of a directory on which no server runs; nothing when it tells none."""
+    _, out, _ = host.run_once("pg_controldata", f"/var/lib/postgresql/{directory}")
+    found = re.findall(r"Latest checkpoint's TimeLineID:\s+(\d+)", out)
+    return found[0] if found else ""
+
+
+def begin_timeline(path: Path) -> None:
+    """Have a directory go on under a timeline of its own, the newest of all.
+
+    Another one has gone on from its past meanwhile, and the newest is the one that counts.
+    """
+    owner = path.stat()
+    text = (path / "postgresql.auto.conf").read_text()
+    nothing = "".join(
+        f"recovery_target{one} = ''\n" for one in ("", "_time", "_name", "_lsn", "_xid")
+    )
+    command = RESTORE_COMMAND.replace("'", "''")
+    replace(
+        path / "postgresql.auto.conf",
+        f"{text}\n{nothing}recovery_target_timeline = 'current'\nrestore_command = '{command}'\n",
+    )
+    replace(path / "recovery.signal", "")
+    for name in ("postgresql.auto.conf", "recovery.signal"):
+        shutil.chown(path / name, owner.st_uid, owner.st_gid)
+
+
 def put_back(host: Host, kept: Path, name: str) -> None:
     """Swap the directories once more, and start what served before; the other one gets the name."""
     docker("stop", f"--time={host.config.stop_timeout}", host.config.container, check=False)
+    begin_timeline(kept)
     exchange(kept, host.data)
     if kept.name != name:
         kept.rename(kept.with_name(name))
-    host.start()
-    remember_timeline(host)
-
-
-def remember_timeline(host: Host) -> None:
-    """Note on which timeline the database goes on after it left another one, which is no future of it."""
-    timeline = host.server().ask("SELECT timeline_id FROM pg_control_checkpoint();")
-    replace(
-        host.config.own / "timeline.json", json.dumps({"back": timeline, "since": clock()}) + "\n"
-    )
+    let_postgres_in(host.data, host.config.user)
+    come_up(host)
 
 
 def set_password(host: Host) -> None:
@@ -345,7 +464,7 @@ def set_password(host: Host) -> None:
         raise ProblemError(f"could not set the password of {user}: {err.strip()}")
 
 
-def beside(host: Host, directory: str, target: Target) -> list[str]:
+def beside(host: Host, directory: str) -> list[str]:
     """Leave a restored directory with a server of its own beside the one that serves."""
     forget(host, SCRATCH)
     new = f"{host.config.version}/{SCRATCH}"
@@ -402,23 +521,34 @@ def back(host: Host) -> list[str]:
     path = host.mountpoint / host.config.version / name
     left = path.with_name(f"before-back-{stamp()}")
     operation = host.journal.begin("back", before=str(path))
-    (path / MARKER).write_text(operation)
+    replace(path / MARKER, operation)
     let_postgres_in(path, host.config.user)
+    begin_timeline(path)
     host.journal.stage("take over", kept=str(left))
     host.stop()
     exchange(path, host.data)
     path.rename(left)
+    sync(left.parent)
     host.journal.stage("start")
     try:
-        host.start()
-        set_password(host)
+        come_up(host)
     except ProblemError as problem:
         put_back(host, left, name)
         (path / MARKER).unlink(missing_ok=True)
         raise ProblemError(
             f"what was there before did not start ({problem}); the restored database serves on"
         ) from None
-    (host.data / MARKER).unlink(missing_ok=True)
-    remember_timeline(host)
-    host.journal.end()
+    returned(host, left)
     return [f"Back to what was there before; the restored database is kept in {left.name}."]
+
+
+def returned(host: Host, left: Path) -> None:
+    """Note that a restore was taken back: what it left behind is what serves again."""
+    known = branches(host)
+    if known:
+        # Made since, it belongs to the restored database, which is a branch now.
+        timeline = timeline_of(host, f"{host.config.version}/{left.name}")
+        known[-1] = {"point": known[-1]["left"], "left": time.time(), "timeline": timeline}
+        replace(host.config.own / "branches.json", json.dumps(known, indent=1) + "\n")
+    (host.data / MARKER).unlink(missing_ok=True)
+    host.journal.end()
