@@ -96,7 +96,8 @@ def info(**status: Any) -> str:
         }  # fmt: skip
 
     return json.dumps([{
-        "status": {"code": 0, "message": "ok"} | status, "db": [{"id": 1}, {"id": 2}],
+        "status": {"code": 0, "message": "ok"} | status,
+        "db": [{"id": 1, "system-id": 5}, {"id": 2, "system-id": 6}],
         "archive": [
             {"database": {"id": 1}, "max": "000000010000000000000009"},
             {"database": {"id": 2}, "max": "000000010000000000000004"},
@@ -178,3 +179,47 @@ def test_status_fails_for_backups_that_are_not_well() -> None:
     assert report["problems"] == ["WAL archiving is behind"]
     assert "Backups  x, full, 3 h old" in status.status_table(report)
     assert status.status_of("example", [], empty, [], "")["problems"] == []
+
+
+def test_a_moment_that_a_restore_left_is_on_its_own_timeline(project: Any) -> None:
+    """At 3000 somebody went back to 1500, and left what was written in between on timeline 4."""
+    restore.remember_branch(project, 1500, 3000, "4")
+    assert restore.branch_of(project, 2500)["timeline"] == "4"
+    assert restore.branch_of(project, 1400) is None
+    assert restore.branch_of(project, 3100) is None
+    # The backup that ended at 2000 is no way to the newest state any more.
+    with pytest.raises(host.ProblemError, match="no backup was made since the last restore"):
+        restore.choose(project, restore.Target("latest"))
+    at = restore.Target("time", "1970-01-01 00:40:00.000000+00")
+    assert restore.choose(project, at) == ["new"]
+
+
+def test_the_archive_reaches_into_its_last_segment(project: Any) -> None:
+    """Whoever has replayed only the one before has not reached it."""
+    place = restore.end_of_archive(project)
+    assert restore.place_of("0/4000000") < restore.place_of(place) < restore.place_of("0/4000100")
+
+
+@pytest.mark.parametrize(
+    "line", ["\\connect other", "\\c other", "DROP DATABASE example;", "create database x;"]
+)
+def test_sql_for_another_database_is_refused(tmp_path: Path, line: str) -> None:
+    """The same words among the rows of a table are rows."""
+    path = tmp_path / "a.sql"
+    path.write_text(f"COPY public.a (b) FROM stdin;\n{line}\n\\.\n")
+    dumps.elsewhere(path)
+    path.write_text(f"SET x = 1;\n{line}\n")
+    with pytest.raises(host.ProblemError, match="works on databases by name"):
+        dumps.elsewhere(path)
+
+
+def test_a_foreign_repository_is_not_taken_over(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its backups may be all that is left of another database."""
+    project.config.backup["where"] = ["s3", "bucket"]
+    monkeypatch.setattr(backups, "call", lambda *args, **options: (0, info(), ""))
+    server = type("Server", (), {"ask": lambda self, sql: "7"})()
+    monkeypatch.setattr(project, "server", lambda: server)
+    with pytest.raises(host.ProblemError, match="holds those of another database"):
+        backups.prepare(project)
