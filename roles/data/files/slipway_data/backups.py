@@ -23,7 +23,6 @@ from slipway_data.host import (  # fmt: skip
 )
 
 STANZA = "main"
-REPOSITORY_ERRORS = ("is the repository there and may it be read?", "archive-push")
 
 
 @dataclass
@@ -254,11 +253,11 @@ def version(host: Host, serving: bool) -> tuple[int, int]:
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
-def verify(host: Host, label: str = "") -> None:
+def verify(host: Host, label: str) -> None:
     """Read a backup and the WAL again; raise ProblemError when a checksum does not fit."""
     serving = host.container_state() == "running"
     # Versions before 2.55 read all backups.
-    options = [f"--set={label}"] if label and version(host, serving) >= (2, 55) else []
+    options = [f"--set={label}"] if version(host, serving) >= (2, 55) else []
     command = ("pgbackrest", f"--stanza={STANZA}", "--output=text", "--verbose", *options, "verify")
     code, out, err = (
         call("docker", "exec", "--user=postgres", host.config.container, *command)

@@ -7,14 +7,20 @@ from typing import Any
 
 from slipway_data.host import ProblemError, Server
 
-# {database: {"tables": {name: [rows, checksum]}, "sequences": ..., "large objects": ...}}
+# {database: {"tables": {name: [rows, checksum]}, "large objects": ..., "extensions": ...}}
 Fingerprint = dict[str, dict[str, dict[str, list[Any]]]]
 
+# An index could answer without a look at the table.
+_PLAIN = (
+    "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;\n"
+)
+
 # The text of a row depends on these.
-_SAME = """
+_SAME = f"""
+{_PLAIN}
 SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 1;
 SET bytea_output = 'hex'; SET row_security = off; SET search_path = pg_catalog; SET statement_timeout = 0;
-SET lock_timeout = 0; SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SET idle_in_transaction_session_timeout = 0;
+SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
 """
 
 # md5 is the same in every version; the sum does not care for the order of the rows.
@@ -37,22 +43,12 @@ SELECT json_build_array('large objects', 'all', count(*), {_SUM % "oid || ' ' ||
 FROM pg_largeobject_metadata;
 """  # noqa: S608
 
-# After a crash a sequence may be ahead, so only a clean copy has the same ones.
-_SEQUENCES = """
-SELECT format(
-  $q$SELECT json_build_array('sequences', %L, last_value, is_called) FROM %I.%I$q$,
-  format('%I.%I', nspname, relname), nspname, relname)
-FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-WHERE relkind = 'S' AND relpersistence = 'p' ORDER BY nspname, relname
-\\gexec
-"""
-
 _OTHERS = """
 SELECT json_build_array('extensions', extname, 0, 0) FROM pg_extension ORDER BY 1::text;
 """
 
 
-def of_database(server: Server, database: str, sequences: bool = False, before: str = "") -> dict[str, dict[str, list[Any]]]:  # fmt: skip
+def of_database(server: Server, database: str, before: str = "") -> dict[str, dict[str, list[Any]]]:  # fmt: skip
     """Return what a database holds, as one snapshot; `before` runs first in its transaction."""
     parts = [
         _SAME,
@@ -60,28 +56,19 @@ def of_database(server: Server, database: str, sequences: bool = False, before: 
         _TABLES,
         _LARGE_OBJECTS,
     ]
-    text = server.ask(
-        "\n".join([*parts, _SEQUENCES if sequences else "", _OTHERS, "COMMIT;"]), database
-    )
+    text = server.ask("\n".join([*parts, _OTHERS, "COMMIT;"]), database)
     found: dict[str, dict[str, list[Any]]] = {}
     for line in text.splitlines():
         kind, name, first, second = json.loads(line)
-        found.setdefault(kind, {})[name] = [
-            first,
-            second if isinstance(second, bool) else str(second),
-        ]
+        found.setdefault(kind, {})[name] = [first, str(second)]
     return found
 
 
-def of_server(server: Server, sequences: bool = False) -> Fingerprint:
+def of_server(server: Server) -> Fingerprint:
     """Return what a server holds."""
-    return {name: of_database(server, name, sequences) for name in server.databases()}
+    return {name: of_database(server, name) for name in server.databases()}
 
 
-# An index could answer without a look at the table.
-_PLAIN = (
-    "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;\n"
-)
 _COUNTS = """
 SELECT format('SELECT count(*), %L FROM ONLY %I.%I', nspname IN ('pg_catalog', 'information_schema'), nspname, relname)
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
@@ -129,8 +116,6 @@ def _difference(database: str, kind: str, name: str, should: list[Any] | None, h
     what = f"{database}: {kind.removesuffix('s')} {name}"
     if has is None or should is None:
         return f"{what} is {'missing' if has is None else 'new'}"
-    if kind == "sequences":
-        return f"{what} stands at {has[0]} instead of {should[0]}"
     if has[0] != should[0]:
         return f"{what} has {has[0]} rows instead of {should[0]}"
     return f"{what} has {has[0]} rows with another checksum"

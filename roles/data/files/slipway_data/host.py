@@ -31,9 +31,9 @@ def utc(moment: float | None = None) -> datetime:
     return datetime.fromtimestamp(at, tz=timezone.utc)  # noqa: UP017 (Python 3.10)
 
 
-def stamp(moment: float | None = None) -> str:
-    """Return a moment as it stands in names: 20261122-103100."""
-    return utc(moment).strftime("%Y%m%d-%H%M%S")
+def stamp() -> str:
+    """Return the time as it stands in names: 20261122-103100."""
+    return utc().strftime("%Y%m%d-%H%M%S")
 
 
 def clock(moment: float | None = None) -> str:
@@ -156,22 +156,11 @@ class Config:
         return self.state_dir / "data"
 
 
-def call(
-    *command: str, stdin: str | None = None, limit: float | None = None
-) -> tuple[int, str, str]:
+def call(*command: str, stdin: str = "") -> tuple[int, str, str]:
     """Run a program and return its exit code and what it wrote."""
-    try:
-        done = subprocess.run(
-            command,
-            input=stdin or "",
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            errors="replace",
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return 124, "", f"{command[0]} took longer than {limit} s"
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, errors="replace", check=False
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -251,9 +240,9 @@ class Host:
             time.sleep(0.3)
         raise ProblemError(f"{self.config.container} does not take queries: {self.complaint()}")
 
-    def complaint(self, name: str = "") -> str:
-        """Return the last thing that a Postgres container complained of."""
-        _, out, err = call("docker", "logs", "--tail=200", name or self.config.container)
+    def complaint(self) -> str:
+        """Return the last thing that the project's Postgres complained of."""
+        _, out, err = call("docker", "logs", "--tail=200", self.config.container)
         lines = [line for line in (out + err).splitlines() if "FATAL" in line or "PANIC" in line]
         return lines[-1].partition("]")[2].strip() or lines[-1] if lines else "see its log"
 
@@ -288,14 +277,14 @@ class Host:
         there = os.statvfs(self.mountpoint)
         return there.f_bavail * there.f_frsize
 
-    def run_once(self, *command: str, user: str = "postgres", image: str = "", options: tuple[str, ...] = ()) -> tuple[int, str, str]:  # fmt: skip
+    def run_once(self, *command: str, user: str = "postgres") -> tuple[int, str, str]:
         """Run a command in a throw-away container that has the volume, and the repository."""
         operation = self.journal.entry.get("id", "look")
         name = f"{self.config.project}-{operation}-{len(self.journal.used)}"
         self.journal.used.append(name)
         return call(
-            "docker", "run", "--rm", f"--name={name}", *self.options(operation), *options,
-            f"--user={user}", f"--entrypoint={command[0]}", image or self.config.image, *command[1:],
+            "docker", "run", "--rm", f"--name={name}", *self.options(operation),
+            f"--user={user}", f"--entrypoint={command[0]}", self.config.image, *command[1:],
         )  # fmt: skip
 
     def options(self, operation: str) -> list[str]:

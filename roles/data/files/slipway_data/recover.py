@@ -1,4 +1,4 @@
-"""Clearing up after an operation that was killed: what served before serves again."""
+"""Clearing up after an operation that was killed: taken back, or finished where it has served."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def psql(user: str) -> list[str]:
     return ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", SOCKET, "-U", user, "-d"]
 
 
-def run(host: Host, directory: str, *settings: str, name: str, image: str = "", options: tuple[str, ...] = ()) -> Server:  # fmt: skip
+def run(host: Host, directory: str, *settings: str, name: str, options: tuple[str, ...] = ()) -> Server:  # fmt: skip
     """Start a server on a directory of the volume, in the background.
 
     settings are NAME=VALUE. It archives nothing: what it writes belongs to nobody.
@@ -37,7 +37,7 @@ def run(host: Host, directory: str, *settings: str, name: str, image: str = "", 
     docker(
         "run", "--detach", f"--name={name}", *host.options(operation), *options,
         f"--volume={hba_file(host)}:/etc/throwaway_hba.conf:ro", "--user=postgres", "--entrypoint=postgres",
-        image or host.config.image, "-D", f"/var/lib/postgresql/{directory}",
+        host.config.image, "-D", f"/var/lib/postgresql/{directory}",
         "-cconfig_file=/etc/postgresql/postgresql.conf", "-chba_file=/etc/throwaway_hba.conf",
         "-clisten_addresses=127.0.0.1", f"-cunix_socket_directories={SOCKET}", "-carchive_mode=off",
         # It shares the host with the one that serves.
@@ -47,12 +47,12 @@ def run(host: Host, directory: str, *settings: str, name: str, image: str = "", 
 
 
 @contextmanager
-def server(host: Host, directory: str, *settings: str, image: str = "", options: tuple[str, ...] = ()) -> Iterator[Server]:  # fmt: skip
+def server(host: Host, directory: str, *settings: str) -> Iterator[Server]:
     """Start a server on a directory of the volume; it is stopped and removed at the end."""
     name = f"{host.config.project}-{directory.rpartition('/')[2]}-{len(host.journal.used)}"
     host.journal.used.append(name)
     try:
-        yield run(host, directory, *settings, name=name, image=image, options=options)
+        yield run(host, directory, *settings, name=name)
         # With a checkpoint, for whoever starts on the directory next.
         docker("stop", f"--time={host.config.stop_timeout}", name)
     finally:
