@@ -312,6 +312,9 @@ def molecule(part: Part) -> Result:
     return Result(failed=1)
 
 
+# What the test hosts load their base images from.
+ARCHIVES = ("base-images.tar", "postgres-15.tar", "postgres-18.tar")
+
 # Measured on two cores: what the order of the scenarios follows.
 SECONDS = {
     "releases": 1300, "data": 480, "stack": 570, "flask": 250, "guestbook": 250, "postgres": 165,
@@ -379,12 +382,14 @@ def make_ready(part: Part) -> Result:
     label = '{{index .Config.Labels "slipway.test.recipe"}}'
     images = [f"slipway-test/host:{stage}" for stage in ("bare", "engine")]
     stamp = CACHE / "base-images.recipe"
-    made = (CACHE / "base-images.tar").exists() and stamp.exists() and stamp.read_text() == wanted
+    archives = [CACHE / name for name in ARCHIVES]
+    made = all(path.exists() for path in archives) and stamp.exists() and stamp.read_text() == wanted
     if made and all(docker("inspect", f"--format={label}", image) == wanted for image in images):
         return Result(reason="made before")
     stamp.unlink(missing_ok=True)
     # The archive of an older recipe would be taken for the new one.
-    (CACHE / "base-images.tar").unlink(missing_ok=True)
+    for path in archives:
+        path.unlink(missing_ok=True)
     code = RUNNER.call(
         part, "ansible-playbook", "--inventory=localhost,", str(ROOT / "tests/host/ready.yml"),
         ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), SLIPWAY_TEST_RECIPE=wanted,

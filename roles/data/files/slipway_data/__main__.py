@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import traceback
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slipway_data import backups, drill, dumps, recover, restore
+from slipway_data import adopt, backups, drill, dumps, recover, restore, upgrade
 from slipway_data.host import Config, Host, ProblemError, clock, read_json, replace
 
 # Those that only look need no lock.
@@ -51,6 +52,17 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--into", default="", choices=["", restore.SCRATCH])
     one.add_argument("--forget", default="")
     one.add_argument("--back", action="store_true")
+    one = verbs.add_parser("upgrade")
+    one.add_argument("--to", default="")
+    one.add_argument("--image", default="")
+    one.add_argument("--container", default="")
+    one.add_argument("--tools", default="")
+    one.add_argument("--seconds", type=int, default=60)
+    one.add_argument("--back", action="store_true")
+    one.add_argument("--force", action="store_true")
+    one.add_argument("--forget", action="store_true")
+    one = verbs.add_parser("adopt")
+    one.add_argument("--from", dest="source", default="")
     one = verbs.add_parser("dump")
     one.add_argument("--directory", default="")
     one = verbs.add_parser("load")
@@ -88,6 +100,14 @@ def do_restore(host: Host, given: argparse.Namespace) -> list[str]:
     return restore.restore(host, target, given.into)
 
 
+def do_upgrade(host: Host, given: argparse.Namespace) -> list[str]:
+    """Move to another major version, go back, or remove what was kept."""
+    if given.forget:
+        return upgrade.forget(host)
+    way = upgrade.Way(given.to, given.image, given.container, given.tools, given.seconds)
+    return upgrade.back(host, way, given.force) if given.back else upgrade.upgrade(host, way)
+
+
 def do_prepare(host: Host, given: argparse.Namespace) -> list[str]:
     """Let pgBackRest into the database, and make its repository; done at each deploy."""
     said = []
@@ -105,6 +125,8 @@ VERBS: dict[str, Callable[[Host, argparse.Namespace], list[str]]] = {
     "recover": lambda host, given: [],
     "drill": lambda host, given: drill.drill(host),
     "restore": do_restore,
+    "upgrade": do_upgrade,
+    "adopt": lambda host, given: adopt.adopt(host, given.source),
     "dump": lambda host, given: dumps.dump(host, given.directory),
     "load": lambda host, given: dumps.load(host, given.file, not given.drop),
 }
@@ -143,12 +165,39 @@ def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
     return {"said": said + done, "changed": bool(said + done)}
 
 
+def watched(work: Callable[[], int], config: str) -> int:
+    """Do it in a child; when that is killed, clear up at once and return 1."""
+    child = os.fork()
+    if not child:
+        os._exit(work())
+    _, status = os.waitpid(child, 0)
+    if not os.WIFSIGNALED(status):
+        return os.waitstatus_to_exitcode(status)
+    name = signal.Signals(os.WTERMSIG(status)).name
+    host = Host(Config.read(config))
+    with host.alone(wait=60):
+        said = recover.recover(host)
+    print(f"{'; '.join(said) or 'nothing was under way'} ({name})", file=sys.stderr)
+    return 1
+
+
 def main() -> int:
     """Run one verb and return the exit code."""
     # The control node may go away; the operation comes to its end all the same.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         given = parser().parse_args()
+        if given.verb in LOOKING:
+            return run(given)
+        return watched(lambda: run(given), given.config)
+    except ProblemError as problem:
+        print(problem, file=sys.stderr)
+        return 1
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run one verb and return the exit code; whatever goes wrong is one sentence."""
+    try:
         host = Host(Config.read(given.config))
         answer = look(host, given.verb) if given.verb in LOOKING else do(host, given)
     except ProblemError as problem:
@@ -161,7 +210,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    print(json.dumps(answer))
+    print(json.dumps(answer), flush=True)
     return 0
 
 

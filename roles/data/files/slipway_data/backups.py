@@ -143,12 +143,12 @@ def prepare(host: Host) -> bool:
     state = known[0]["status"]["code"] if known else 1
     system = host.server().ask("SELECT system_identifier FROM pg_control_system();")
     databases = known[0].get("db", []) if known else []
-    if (
-        state in (0, 2)
-        and databases
-        and str(max(databases, key=lambda one: one["id"])["system-id"]) == system
-    ):
+    newest = str(max(databases, key=lambda one: one["id"])["system-id"]) if databases else ""
+    if state in (0, 2) and newest == system:
         return False
+    if databases and newest == came_from(host, system):
+        pgbackrest(host, "stanza-upgrade")
+        return True
     if databases:
         raise ProblemError(
             f"the repository of backups ({', '.join(host.config.backup['where'])}) holds those of another database, and they stay: "
@@ -156,6 +156,13 @@ def prepare(host: Host) -> bool:
         )
     pgbackrest(host, "stanza-create")
     return True
+
+
+def came_from(host: Host, system: str) -> str:
+    """Return the system that an upgrade, or a way back, made this one from; empty for none."""
+    done = read_json(host.config.own / "upgrade.json") or {}
+    pair = [done.get("from_system"), done.get("to_system")]
+    return str(pair[1 - pair.index(system)]) if system in pair else ""
 
 
 def known(host: Host) -> bool:

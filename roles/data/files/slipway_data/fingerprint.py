@@ -15,8 +15,8 @@ _PLAIN = (
     "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;\n"
 )
 
-# The text of a row depends on these.
-_SAME = f"""
+# The text of a row, and of names, depends on these.
+SAME = f"""
 {_PLAIN}
 SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET TimeZone = 'UTC'; SET extra_float_digits = 1;
 SET bytea_output = 'hex'; SET row_security = off; SET search_path = pg_catalog; SET statement_timeout = 0;
@@ -51,7 +51,7 @@ SELECT json_build_array('extensions', extname, 0, 0) FROM pg_extension ORDER BY 
 def of_database(server: Server, database: str, before: str = "") -> dict[str, dict[str, list[Any]]]:  # fmt: skip
     """Return what a database holds, as one snapshot; `before` runs first in its transaction."""
     parts = [
-        _SAME,
+        SAME,
         before or "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;",
         _TABLES,
         _LARGE_OBJECTS,
@@ -111,11 +111,18 @@ def differences(should: Fingerprint, has: Fingerprint) -> list[str]:
     return said
 
 
+_ONE = {"indexes": "index", "policies": "policy"}
+
+
 def _difference(database: str, kind: str, name: str, should: list[Any] | None, has: list[Any] | None) -> str:  # fmt: skip
     """Return one difference as a sentence."""
-    what = f"{database}: {kind.removesuffix('s')} {name}"
+    what = f"{database}: {_ONE.get(kind, kind.removesuffix('s'))} {name}"
     if has is None or should is None:
         return f"{what} is {'missing' if has is None else 'new'}"
+    if kind == "sequences":
+        return f"{what} is at {has[0]} instead of {should[0]}"
+    if kind not in ("tables", "large objects"):
+        return f"{what} is '{has[1]}' instead of '{should[1]}'"
     if has[0] != should[0]:
         return f"{what} has {has[0]} rows instead of {should[0]}"
     return f"{what} has {has[0]} rows with another checksum"

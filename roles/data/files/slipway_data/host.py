@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import fcntl
 import json
 import os
@@ -127,6 +128,8 @@ class Config:
     # How to reach the repository of backups; empty while backups are off.
     backup: dict[str, Any]
     cluster: dict[str, str]
+    # Where it was read from.
+    path: str = ""
 
     @classmethod
     def read(cls, path: str) -> Config:
@@ -134,11 +137,18 @@ class Config:
         given = read_json(Path(path))
         if not given:
             raise ProblemError(f"{path} is not there or damaged: `./slipway deploy` writes it")
-        config = cls(**given)
+        config = cls(**given, path=path)
         config.config_dir, config.state_dir = Path(config.config_dir), Path(config.state_dir)
         # Written when the cluster was made; a restore onto a new host goes by the inventory.
         config.cluster = read_json(config.config_dir / "postgres.json") or config.cluster
         return config
+
+    def rewrite(self, **changes: Any) -> None:
+        """Change fields, also in the file, as the role writes it."""
+        given = {**read_json(Path(self.path)), **changes}
+        replace(Path(self.path), json.dumps(given, indent=1, sort_keys=True) + "\n")
+        for name, value in changes.items():
+            setattr(self, name, value)
 
     @property
     def user(self) -> str:
@@ -186,6 +196,12 @@ class Host:
         self.config = config
         self.journal = Journal(config.own / "operation.json")
 
+    def of(self, version: str, image: str) -> Host:
+        """Return the same host as another major version's image sees it; the journal is shared."""
+        other = Host(dataclasses.replace(self.config, version=version, image=image))
+        other.journal = self.journal
+        return other
+
     @property
     def mountpoint(self) -> Path:
         """Return where the volume lies on the host; raise ProblemError when there is none."""
@@ -218,6 +234,11 @@ class Host:
         if self.container_state() not in ("", "created", "exited"):
             raise ProblemError(f"{self.config.container} could not be stopped: see its log")
 
+    def keep_stopped(self) -> None:
+        """Stop the project's Postgres so that an engine that starts anew leaves it so."""
+        docker("update", "--restart=no", self.config.container)
+        self.stop()
+
     def start(self) -> None:
         """Start the project's Postgres and wait until it takes queries; raise ProblemError."""
         # On an empty directory the image would make an empty database.
@@ -225,6 +246,7 @@ class Host:
             raise ProblemError(
                 f"there is no database in {self.config.volume}: `./slipway restore` brings it back from a backup"
             )
+        docker("update", "--restart=always", self.config.container)
         docker("start", self.config.container)
         self.wait_healthy()
 
@@ -277,20 +299,22 @@ class Host:
         there = os.statvfs(self.mountpoint)
         return there.f_bavail * there.f_frsize
 
-    def run_once(self, *command: str, user: str = "postgres") -> tuple[int, str, str]:
+    def run_once(self, *command: str, user: str = "postgres", options: tuple[str, ...] = ()) -> tuple[int, str, str]:  # fmt: skip
         """Run a command in a throw-away container that has the volume, and the repository."""
         operation = self.journal.entry.get("id", "look")
         name = f"{self.config.project}-{operation}-{len(self.journal.used)}"
         self.journal.used.append(name)
         return call(
-            "docker", "run", "--rm", f"--name={name}", *self.options(operation),
+            "docker", "run", "--rm", f"--name={name}", *self.options(operation), *options,
             f"--user={user}", f"--entrypoint={command[0]}", self.config.image, *command[1:],
         )  # fmt: skip
 
-    def options(self, operation: str) -> list[str]:
+    def options(self, operation: str, network: str = "") -> list[str]:
         """Return the options of a throw-away container: labels, volume, repository, memory."""
         config = self.config
-        network = config.backup.get("network") or "none"
+        # One that shares another's network has its names as well.
+        hosts = [] if network else config.backup.get("hosts", [])
+        network = network or config.backup.get("network") or "none"
         return [
             f"--label=slipway.project={config.project}", "--label=slipway.part=data",
             f"--label=slipway.operation={operation}", "--pull=never", f"--network={network}",
@@ -298,7 +322,7 @@ class Host:
             *(["--tmpfs=/var/lib/postgresql/data:size=64k,mode=0555"] if int(config.version) < 18 else []),
             f"--volume={config.config_dir}/postgres:/etc/postgresql:ro",
             *(f"--volume={mount}" for mount in config.backup.get("mounts", [])),
-            *(f"--add-host={name}" for name in config.backup.get("hosts", [])),
+            *(f"--add-host={name}" for name in hosts),
             f"--memory={config.memory_mb}m", f"--shm-size={max(config.memory_mb // 4, 64)}m",
             "--log-driver=json-file", "--log-opt=max-size=10m",
         ]  # fmt: skip

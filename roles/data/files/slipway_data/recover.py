@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slipway_data import dumps, restore
+from slipway_data import adopt, dumps, restore, upgrade
 from slipway_data.host import Host, docker, exchange
 
 
@@ -16,7 +16,11 @@ def recover(host: Host) -> list[str]:
         return []
     host.journal.entry = entry
     host.remove_leftovers(entry["id"])
-    undo = {"restore": _restore, "back": _back, "drill": _drill, "load": dumps.undo}
+    undo = {
+        "restore": _restore, "back": _back, "drill": _drill, "load": dumps.undo,
+        "upgrade": upgrade.recover, "upgrade_back": upgrade.recover,
+        "adopt": adopt.undo,
+    }  # fmt: skip
     outcome = "cleared up"
     if entry["verb"] in undo and docker("volume", "inspect", host.config.volume, check=False):
         outcome = undo[entry["verb"]](host, entry)

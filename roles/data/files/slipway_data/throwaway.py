@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from slipway_data.host import Host, ProblemError, Server, call, docker, last_line, replace
 
@@ -27,15 +28,18 @@ def psql(user: str) -> list[str]:
     return ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", SOCKET, "-U", user, "-d"]
 
 
-def run(host: Host, directory: str, *settings: str, name: str, options: tuple[str, ...] = ()) -> Server:  # fmt: skip
+def run(
+    host: Host, directory: str, *settings: str, name: str, options: tuple[str, ...] = (), network: str = "", port: int = 5432, user: str = ""
+) -> Server:  # fmt: skip
     """Start a server on a directory of the volume, in the background.
 
-    settings are NAME=VALUE. It archives nothing: what it writes belongs to nobody.
+    settings are NAME=VALUE. It archives nothing: what it writes belongs to nobody. network is
+    docker's, empty for that of the repository; port goes for the server and the clients beside it.
     """
     operation = host.journal.entry.get("id", name)
     given = [f"-c{one}" for one in settings]
     docker(
-        "run", "--detach", f"--name={name}", *host.options(operation), *options,
+        "run", "--detach", f"--name={name}", *host.options(operation, network), *options, f"--env=PGPORT={port}",
         f"--volume={hba_file(host)}:/etc/throwaway_hba.conf:ro", "--user=postgres", "--entrypoint=postgres",
         host.config.image, "-D", f"/var/lib/postgresql/{directory}",
         "-cconfig_file=/etc/postgresql/postgresql.conf", "-chba_file=/etc/throwaway_hba.conf",
@@ -43,16 +47,16 @@ def run(host: Host, directory: str, *settings: str, name: str, options: tuple[st
         # It shares the host with the one that serves.
         "-cshared_buffers=64MB", *given,
     )  # fmt: skip
-    return Server(name, psql(host.config.user))
+    return Server(name, psql(user or host.config.user))
 
 
 @contextmanager
-def server(host: Host, directory: str, *settings: str) -> Iterator[Server]:
-    """Start a server on a directory of the volume; it is stopped and removed at the end."""
+def server(host: Host, directory: str, *settings: str, **where: Any) -> Iterator[Server]:  # fmt: skip
+    """Start a server on a directory of the volume (see `run`); it is stopped and removed at the end."""
     name = f"{host.config.project}-{directory.rpartition('/')[2]}-{len(host.journal.used)}"
     host.journal.used.append(name)
     try:
-        yield run(host, directory, *settings, name=name)
+        yield run(host, directory, *settings, name=name, **where)
         # With a checkpoint, for whoever starts on the directory next.
         docker("stop", f"--time={host.config.stop_timeout}", name)
     finally:

@@ -1,0 +1,241 @@
+"""A database that another compose file or container made becomes the project's own."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from slipway_data import restore, throwaway, upgrade
+from slipway_data.host import (
+    Host,
+    ProblemError,
+    Server,
+    call,
+    docker,
+    last_line,
+    replace,
+    size,
+    sync,
+)
+
+# As a new cluster gets it from the image; whoever was let in before is not.
+HBA = """# Slipway: everybody needs a password.
+local all all scram-sha-256
+host all all all scram-sha-256
+"""
+
+
+def adopt(host: Host, source: str = "") -> list[str]:
+    """Take over a database from a volume or a container; raise ProblemError: nothing changed.
+
+    source names it; empty is the project's own volume, in an older layout.
+    """
+    config = host.config
+    if host.data.exists() or host.container_state():
+        raise ProblemError(
+            f"{config.project} has a database of its own already ({config.volume}): adopt into a project that was not deployed yet"
+        )
+    found, own = directory_of(host, source or config.volume)
+    version = (found / "PG_VERSION").read_text().strip()
+    if version != config.version:
+        raise ProblemError(
+            f'{found} holds a database of Postgres {version}, and postgres_version is {config.version}: set postgres_version to "{version}" '
+            "in the inventory and adopt again; `./slipway upgrade_postgres` moves on from there"
+        )
+    outside = [path.name for path in (found / "pg_tblspc").iterdir()]
+    if outside or (found / "pg_wal").is_symlink():
+        raise ProblemError(f"{found} has a part elsewhere (tablespaces, or pg_wal by a link), which would be lost: bring it back first")  # fmt: skip
+    amount = upgrade.used(found)
+    if not own and host.free_bytes() < amount * 1.1 + 256 * 2**20:
+        raise ProblemError(
+            f"the copy needs {size(amount * 1.1 + 256 * 2**20)} and the disk of {config.host} has {size(host.free_bytes())}: make room first"
+        )
+    began = time.monotonic()
+    # A root layout lies above the directory that is made in it.
+    names = sorted(path.name for path in found.iterdir() if not (own and (path.name.isdigit() or path.name == "data")))  # fmt: skip
+    operation = host.journal.begin("adopt", found=str(found), own=own, names=names)
+    directory = f"{config.version}/{operation}"
+    host.journal.stage("copy")
+    host.make_directory(directory)
+    path = host.mountpoint / directory
+    bring(found, path, names, own)
+    host.journal.stage("check")
+    ready(host, directory)
+    user = owner(host, directory)
+    with throwaway.server(host, directory, user=user) as one:
+        throwaway.wait_for(host, one, "SELECT pg_is_in_recovery();", "f", config.start_timeout)
+        said = look_at(host, one, user)
+        tables, rows = restore.read_all(one)
+    checksums(host, directory)
+    host.journal.stage("commit", user=user)
+    path.rename(host.data)
+    sync(host.data.parent)
+    made = {"user": user, "db": config.cluster["db"], "version": config.version}
+    replace(config.config_dir / "postgres.json", json.dumps(made) + "\n")
+    host.journal.end()
+    return [
+        f"{'Moved' if own else 'Copied'} {size(amount)} from {found} in {time.monotonic() - began:.1f} s: {tables} tables with {rows} rows were read.",
+        *said,
+        *(
+            []
+            if own
+            else [f"What was there is untouched; remove it when you have seen your rows: {source}."]
+        ),
+        "Now: ./slipway deploy",
+    ]
+
+
+def directory_of(host: Host, source: str) -> tuple[Path, bool]:
+    """Return where a database lies on the host, and whether that is in the project's own volume."""
+    root, own = root_of(host, source)
+    found = [
+        path.parent
+        for depth in ("", "*/", "*/*/")
+        for path in sorted(root.glob(f"{depth}PG_VERSION"))
+        # A cluster has one in each of its databases, too.
+        if (path.parent / "global/pg_control").exists()
+    ]
+    if len(found) != 1:
+        there = ", ".join(str(path) for path in found) or "nothing that Postgres made"
+        raise ProblemError(
+            f"{source} holds {there}: name the one volume or container that has your rows, ./slipway adopt_volume -e from=NAME "
+            "(`docker volume ls` and `docker ps --all` list them)"
+        )
+    return found[0], own
+
+
+def root_of(host: Host, source: str) -> tuple[Path, bool]:
+    """Return the directory on the host of a volume, or of what a container has as its data."""
+    mounts = docker("inspect", "--type=container", "--format={{json .Mounts}}", source, check=False)
+    if mounts:
+        if host.container_state(source) == "running":
+            raise ProblemError(f"the container {source} runs, so its rows still change: `docker stop {source}` first")  # fmt: skip
+        data = environment(source).get("PGDATA", "/var/lib/postgresql/data")
+        # The mount that the data lies in is the one furthest down.
+        fitting = [one for one in json.loads(mounts) if data == one["Destination"] or data.startswith(one["Destination"].rstrip("/") + "/")]  # fmt: skip
+        if not fitting:
+            raise ProblemError(f"the container {source} has its data in no volume ({data}): `docker cp` it into one, and name that")  # fmt: skip
+        best = max(fitting, key=lambda one: len(one["Destination"]))
+        return Path(best["Source"]) / Path(data).relative_to(best["Destination"]), False
+    path = docker("volume", "inspect", "--format={{.Mountpoint}}", source, check=False)
+    if not path:
+        raise ProblemError(
+            f"there is no volume or container '{source}' on {host.config.host}: `docker volume ls` and `docker ps --all` list them"
+        )
+    running = docker("ps", "--format={{.Names}}", f"--filter=volume={source}").split()
+    if running:
+        raise ProblemError(f"the volume {source} is in use by {', '.join(running)}: `docker stop {' '.join(running)}` first")  # fmt: skip
+    return Path(path), source == host.config.volume
+
+
+def environment(container: str) -> dict[str, str]:
+    """Return the environment of a container."""
+    text = docker("inspect", "--format={{range .Config.Env}}{{println .}}{{end}}", container)
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def bring(found: Path, path: Path, names: list[str], own: bool) -> None:
+    """Put the files into the new directory: moved within the volume, copied from another one."""
+    owner = path.stat()
+    for name in names:
+        if own:
+            (found / name).rename(path / name)
+        else:
+            code, _, err = call("cp", "--archive", "--reflink=auto", str(found / name), str(path / name))  # fmt: skip
+            if code:
+                raise ProblemError(f"could not copy {found / name}: {last_line(err)}")
+    # Another image may have another number for postgres.
+    code, _, err = call("chown", "--recursive", "--no-dereference", f"{owner.st_uid}:{owner.st_gid}", str(path))  # fmt: skip
+    if code:
+        raise ProblemError(f"could not give {path} to postgres: {last_line(err)}")
+    path.chmod(0o700)
+    call("sync", "--file-system", str(path))
+
+
+def ready(host: Host, directory: str) -> None:
+    """Replace who may come in, and see that the directory was left in order or can be mended."""
+    path = host.mountpoint / directory
+    there = path.stat()
+    (path / "postmaster.pid").unlink(missing_ok=True)
+    for name, text in (("pg_hba.conf", HBA), ("pg_ident.conf", "")):
+        if (path / name).exists():
+            (path / name).rename(path / f"{name}.before-slipway")
+        replace(path / name, text)
+        shutil.chown(path / name, there.st_uid, there.st_gid)
+    code, out, err = host.run_once("pg_controldata", f"/var/lib/postgresql/{directory}")
+    if code:
+        raise ProblemError(f"{path} is no database: {last_line(err or out)}")
+
+
+def owner(host: Host, directory: str) -> str:
+    """Return the name of the role that a cluster was made with."""
+    code, out, err = host.run_once(
+        "sh", "-c",
+        "echo 'SELECT rolname FROM pg_authid WHERE oid = 10' | exec postgres --single -D \"$0\""
+        " -c config_file=/etc/postgresql/postgresql.conf -c archive_mode=off -c shared_buffers=64MB -c log_min_messages=fatal template1",
+        f"/var/lib/postgresql/{directory}",
+    )  # fmt: skip
+    found = re.search(r'rolname = "([^"]+)"', out)
+    if code or not found:
+        raise ProblemError(f"the database does not start: {last_line(err or out)}")
+    return found[1]
+
+
+def look_at(host: Host, one: Server, user: str) -> list[str]:
+    """Require the application's database, mend what the move changed, and set the password."""
+    config = host.config
+    there = [name for name in one.databases() if name != "postgres"]
+    if config.cluster["db"] not in one.databases():
+        raise ProblemError(
+            f"there is no database '{config.cluster['db']}' in it, but {', '.join(there) or 'only postgres'}: set postgres_db to that of your application"
+        )
+    said = [f"Databases: {', '.join(there)}; made by the role {user}."]
+    upgrade.refresh_collations(one)
+    old = one.ask("SELECT rolname FROM pg_authid WHERE rolpassword LIKE 'md5%' AND rolname <> :'user';", user=user).split()  # fmt: skip
+    if old:
+        said.append(
+            f"These roles have passwords of an old kind (md5), with which nobody comes in any more: {', '.join(old)}; give them new ones (\\password in `./slipway psql`)."
+        )
+    # psql hashes it, so that it shows in no statement.
+    password = (config.config_dir / "secrets/postgres/password").read_text()
+    code, _, err = call(
+        "docker", "exec", "-i", one.container, *throwaway.psql(user), "postgres", "-c", f'\\password "{user}"',
+        stdin=f"{password}\n{password}\n",
+    )  # fmt: skip
+    if code:
+        raise ProblemError(f"could not set the password of {user}: {last_line(err)}")
+    return said
+
+
+def checksums(host: Host, directory: str) -> None:
+    """Turn data checksums on where they are off."""
+    path = f"/var/lib/postgresql/{directory}"
+    _, out, _ = host.run_once("pg_controldata", path)
+    if re.search(r"Data page checksum version:\s+0", out):
+        code, out, err = host.run_once("pg_checksums", "--enable", "-D", path)
+        if code:
+            raise ProblemError(f"checksums could not be turned on: {last_line(err or out)}")
+
+
+def undo(host: Host, entry: dict[str, Any]) -> str:
+    """Put back what was moved, or remove what was copied."""
+    path = host.mountpoint / host.config.version / entry["id"]
+    if entry["stage"] == "commit":
+        if path.exists():
+            path.rename(host.data)
+        made = {"user": entry["user"], "db": host.config.cluster["db"], "version": host.config.version}  # fmt: skip
+        replace(host.config.config_dir / "postgres.json", json.dumps(made) + "\n")
+        return "finished"
+    if entry["own"] and path.exists():
+        for name in ("pg_hba.conf", "pg_ident.conf"):
+            if (path / f"{name}.before-slipway").exists():
+                (path / f"{name}.before-slipway").replace(path / name)
+        for name in entry["names"]:
+            if (path / name).exists():
+                (path / name).rename(Path(entry["found"]) / name)
+    restore.discard(host, f"{host.config.version}/{entry['id']}")
+    return "cleared up, what was there is as it was"
