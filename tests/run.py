@@ -383,7 +383,9 @@ def make_ready(part: Part) -> Result:
     images = [f"slipway-test/host:{stage}" for stage in ("bare", "engine")]
     stamp = CACHE / "base-images.recipe"
     archives = [CACHE / name for name in ARCHIVES]
-    made = all(path.exists() for path in archives) and stamp.exists() and stamp.read_text() == wanted
+    made = (
+        all(path.exists() for path in archives) and stamp.exists() and stamp.read_text() == wanted
+    )
     if made and all(docker("inspect", f"--format={label}", image) == wanted for image in images):
         return Result(reason="made before")
     stamp.unlink(missing_ok=True)

@@ -97,7 +97,10 @@ def info(**status: Any) -> str:
 
     return json.dumps([{
         "status": {"code": 0, "message": "ok"} | status,
-        "db": [{"id": 1, "system-id": 5}, {"id": 2, "system-id": 6}],
+        "db": [
+            {"id": 1, "system-id": 5, "version": "15"},
+            {"id": 2, "system-id": 6, "version": "17"},
+        ],
         "archive": [
             {"database": {"id": 1}, "max": "000000010000000000000009"},
             {"database": {"id": 2}, "max": "000000010000000000000004"},

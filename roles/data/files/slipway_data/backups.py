@@ -60,6 +60,8 @@ class Repository:
 
     backups: list[Backup]
     wal_last: str
+    # Whether it holds clusters of other major versions, too.
+    mixed: bool = False
 
 
 def require(host: Host) -> None:
@@ -124,6 +126,7 @@ def look(host: Host) -> Repository:
             ),
             default="",
         ),
+        mixed=len({database["version"] for database in stanza.get("db", [])}) > 1,
     )
 
 
@@ -226,13 +229,14 @@ def backup(host: Host, kind: str = "auto") -> list[str]:
             "Restore an older one beside it (`./slipway restore -e into=scratch -e backup=LABEL`) and compare; "
             "the disk and the memory of the host are suspect"
         )
-    if host.config.backup["verify"]:
+    read = host.config.backup["verify"] and may_verify(host, before)
+    if read:
         verify(host, made.label)
         note(host, made.label, verified=clock())
     replace(host.config.own / "repository.json", json.dumps(host.config.backup["where"]) + "\n")
     return [
         f"{made.kind} backup {made.label}: {size(made.size)}, {size(made.stored)} stored, {took:.1f} s"
-        + (", read again without a fault" if host.config.backup["verify"] else "")
+        + (", read again without a fault" if read else ", not read again")
     ]
 
 
@@ -258,6 +262,14 @@ def version(host: Host, serving: bool) -> tuple[int, int]:
     )
     found = re.search(r"(\d+)\.(\d+)", out)
     return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def may_verify(host: Host, repository: Repository) -> bool:
+    """Return whether pgBackRest can read the repository again.
+
+    Versions before 2.55 read all of it, also what a newer major version left after a way back.
+    """
+    return not repository.mixed or version(host, serving=True) >= (2, 55)
 
 
 def verify(host: Host, label: str) -> None:

@@ -28,11 +28,16 @@ SQL_END = "-- PostgreSQL database dump complete"
 AS_OWNER = 'PGPASSWORD=$(cat /run/secrets/postgres/password) exec "$@"'
 
 
+def within(container: str) -> list[str]:
+    """Return the command that runs another in a container, with the owner's password."""
+    return ["docker", "exec", "-i", "--user=root", container, "sh", "-c", AS_OWNER, "sh"]
+
+
 def client(host: Host, *command: str) -> list[str]:
     """Return the command that runs a client of Postgres in the container, as the owner."""
     program, *arguments = command
     return [
-        "docker", "exec", "-i", host.config.container, "sh", "-c", AS_OWNER, "sh", program,
+        *within(host.config.container), program,
         "--host=127.0.0.1", f"--username={host.config.user}", *arguments,
     ]  # fmt: skip
 

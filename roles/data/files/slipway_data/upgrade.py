@@ -76,6 +76,8 @@ def upgrade(host: Host, way: Way) -> list[str]:
         host.journal.stage("prepare")
         system = host.server().ask("SELECT system_identifier FROM pg_control_system();")
         make_cluster(host, new, directory)
+        by_upgrade, told = rehearse(host, new, directory, way.tools)
+        tools = way.tools if by_upgrade else ""
         host.journal.stage("close")
         closed = time.monotonic()
         front.turn(True)
@@ -85,7 +87,7 @@ def upgrade(host: Host, way: Way) -> list[str]:
         stopped = time.monotonic()
         host.journal.stage("copy")
         with ExitStack() as servers:
-            one, other = copy(host, new, directory, way, servers)
+            one, other = copy(host, new, directory, tools, servers)
             copied = time.monotonic()
             host.journal.stage("analyze")
             analyze(other, config.user)
@@ -114,9 +116,10 @@ def upgrade(host: Host, way: Way) -> list[str]:
         ) from None
     host.journal.stage("commit")
     finish(host, host.journal.entry)
-    how = "by pg_upgrade" if way.tools else "by dump and restore"
+    how = "by pg_upgrade" if tools else "by dump and restore"
     return [
         *said,
+        *told,
         f"Postgres {before} -> {way.to} {how} in {time.monotonic() - began:.1f} s, of which the site was closed for "
         f"{time.monotonic() - closed:.1f} s: stop {stopped - closed:.1f}, copy {copied - stopped:.1f}, "
         f"ANALYZE and comparison {compared - copied:.1f}, switch and start {opened - compared:.1f}.",
@@ -137,6 +140,7 @@ def preflight(host: Host, new: Host, way: Way) -> list[str]:
         raise ProblemError(
             f"{config.container} does not take queries: `./slipway deploy` starts it"
         )
+    require_container(way)
     server = host.server()
     needed = used(host.data) * 1.1 + 512 * 2**20
     if host.free_bytes() < needed:
@@ -258,24 +262,56 @@ def carry_over(old: Path, new: Path) -> None:
     replace(new / restore.MARKER, new.name)
 
 
-def copy(host: Host, new: Host, directory: str, way: Way, servers: ExitStack) -> tuple[Server, Server]:  # fmt: skip
-    """Bring the data over; return private servers on the old and on the new directory."""
+def rehearse(host: Host, new: Host, directory: str, tools: str) -> tuple[bool, list[str]]:
+    """Bring the schema alone over while the site serves; return whether pg_upgrade can take it.
+
+    Raise ProblemError where no way can. Afterwards the new cluster is empty again.
+    """
+    config = host.config
+    said: list[str] = []
+    secret = f"--volume={config.config_dir}/secrets/postgres:/run/secrets/postgres:ro"
+    # pg_upgrade dumps with the newer pg_dump.
+    ways = (["pg_upgrade"] if tools else []) + ["dump"]
+    for name in ways:
+        problem = ""
+        try:
+            with throwaway.server(
+                new, directory, network=f"container:{config.container}", port=5433, options=(secret,)
+            ) as other:  # fmt: skip
+                throwaway.wait_for(host, other, "SELECT pg_is_in_recovery();", "f", config.start_timeout)  # fmt: skip
+                source = ("--host=127.0.0.1", "--port=5432", f"--username={config.user}")
+                container = other.container if name == "pg_upgrade" else config.container
+                dump_over(host.server(), other, dumps.within(container), source, config.user, "--schema-only")  # fmt: skip
+        except ProblemError as found:
+            problem = str(found)
+        restore.discard(host, directory)
+        make_cluster(host, new, directory)
+        if not problem:
+            return name == "pg_upgrade", said
+        said = [f"By dump and restore, since pg_upgrade cannot take the schema ({problem})."]
+    raise ProblemError(f"the new version cannot take the schema: {problem}")
+
+
+def copy(host: Host, new: Host, directory: str, tools: str, servers: ExitStack) -> tuple[Server, Server]:  # fmt: skip
+    """Bring the data over; return private servers on the old and on the new directory.
+
+    tools is the image with both versions; empty goes by dump and restore.
+    """
     keep = KEEP_WAL if host.config.backup else ()
-    if way.tools:
-        pg_upgrade(host, new, directory, way.tools)
+    if tools:
+        pg_upgrade(host, new, directory, tools)
     one = servers.enter_context(throwaway.server(host, host.config.data_name, *keep))
-    # In the other's network, so that the newer pg_dump reaches both.
-    other = servers.enter_context(
-        throwaway.server(new, directory, network=f"container:{one.container}", port=5433)
-    )
+    other = servers.enter_context(throwaway.server(new, directory))
     for server in (one, other):
         throwaway.wait_for(
             host, server, "SELECT pg_is_in_recovery();", "f", host.config.start_timeout
         )
-    if way.tools:
+    if tools:
         refresh_collations(other)
     else:
-        dump_over(one, other, host.config.user)
+        command = ["docker", "exec", "-i", one.container]
+        source = (f"--host={throwaway.SOCKET}", f"--username={host.config.user}")
+        dump_over(one, other, command, source, host.config.user)
     return one, other
 
 
@@ -317,13 +353,15 @@ def refresh_collations(server: Server) -> None:
         )  # fmt: skip
 
 
-def dump_over(one: Server, other: Server, user: str) -> None:
-    """Dump one server into the other through pipes; raise ProblemError when an end of one failed."""
-    source = ["--host=127.0.0.1", "--port=5432", f"--username={user}"]
+def dump_over(one: Server, other: Server, command: list[str], source: tuple[str, ...], user: str, *options: str) -> None:  # fmt: skip
+    """Dump one server into another through pipes; raise ProblemError when an end of one failed.
+
+    command is what runs the dumping programs, source their options for the one server.
+    """
     target = [f"--host={throwaway.SOCKET}", f"--username={user}"]
     into = ["docker", "exec", "-i", other.container]
     # Roles first; the one that both were made with is there.
-    code, out, err = call(*into, "pg_dumpall", *source, "--globals-only")
+    code, out, err = call(*command, "pg_dumpall", *source, "--globals-only")
     if code:
         raise ProblemError(f"pg_dumpall: {complaint_of(err)}")
     roles = "".join(
@@ -337,13 +375,14 @@ def dump_over(one: Server, other: Server, user: str) -> None:
     )  # fmt: skip
     if code:
         raise ProblemError(f"the roles could not be made: {complaint_of(err)}")
-    for database in one.ask("SELECT datname FROM pg_database WHERE datallowconn ORDER BY datname = 'template1' DESC;").splitlines():  # fmt: skip
-        if database == "template0":
-            continue
+    names = one.ask(
+        "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template0' ORDER BY datname = 'template1' DESC;"
+    )
+    for database in names.splitlines():
         # These two are there already.
         there = database in ("template1", "postgres")
         pipe(
-            [*into, "pg_dump", *source, "--format=custom", "--compress=0", f"--dbname={database}"],
+            [*command, "pg_dump", *source, "--format=custom", "--compress=0", *options, f"--dbname={database}"],
             [*into, "pg_restore", *target, "--exit-on-error",
              *([f"--dbname={database}", "--clean", "--if-exists"] if there else ["--create", "--dbname=template1"])],
             database,
@@ -405,13 +444,21 @@ def place(host: Host, version: str, operation: str) -> None:
     sync(path)
 
 
-def serving_version(host: Host) -> str:
-    """Return the major version of the container that has the project's name; empty without one."""
+def version_of(container: str) -> str:
+    """Return the major version that a container of the project is for; empty where there is none."""
     found = docker(
-        "inspect", "--format={{range .Config.Env}}{{println .}}{{end}}", host.config.container, check=False
-    )  # fmt: skip
+        "inspect", "--format={{range .Config.Env}}{{println .}}{{end}}", container, check=False
+    )
     match = re.search(r"^PGDATA=/var/lib/postgresql/(\d+)/docker$", found, re.MULTILINE)
     return match[1] if match else ""
+
+
+def require_container(way: Way) -> None:
+    """Raise ProblemError where the container of the other version was not made."""
+    if version_of(way.container) != way.to:
+        raise ProblemError(
+            f"the container {way.container} for Postgres {way.to} is not there: run `./slipway upgrade_postgres`, which makes it first"
+        )
 
 
 def finish(host: Host, entry: dict[str, Any]) -> None:
@@ -440,7 +487,7 @@ def recover(host: Host, entry: dict[str, Any]) -> str:
         finish(host, entry)
         return f"finished, Postgres {entry['to']} serves"
     name, away = host.config.container, aside(host, entry["from"])
-    if host.container_state(away):
+    if version_of(away) == entry["from"] and version_of(name) in ("", entry["to"]):
         # The names were changed, or are half-way.
         if host.container_state():
             host.stop()
@@ -475,6 +522,7 @@ def back(host: Host, way: Way, force: bool) -> list[str]:
         raise ProblemError(
             "no upgrade kept what was there before, so there is nothing to go back to"
         )
+    require_container(way)
     if way.to != old:
         raise ProblemError(f"the directory that is kept is one of Postgres {old}, not {way.to}")
     front, other, left = Front(host), host.of(old, way.image), config.version
