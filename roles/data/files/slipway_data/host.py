@@ -20,6 +20,7 @@ from typing import Any
 # linux/fs.h: swap two names in one step.
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
+LOCKS = Path("/run/slipway")
 
 
 class ProblemError(Exception):
@@ -355,9 +356,8 @@ class Host:
 
         Whoever gets it first clears up after an operation that was killed.
         """
-        directory = Path("/run/slipway")
-        directory.mkdir(parents=True, exist_ok=True)
-        with (directory / f"{self.config.project}.data.lock").open("a+") as file:
+        LOCKS.mkdir(parents=True, exist_ok=True)
+        with (LOCKS / f"{self.config.project}.data.lock").open("a+") as file:
             deadline = time.monotonic() + wait
             while True:
                 try:
