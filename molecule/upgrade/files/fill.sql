@@ -46,6 +46,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT SELECT ON TABLES TO readers;
 ALTER ROLE reader SET statement_timeout = '7s';
 ALTER DATABASE example SET work_mem = '6MB';
 ALTER SYSTEM SET log_min_duration_statement = '2s';
+SELECT pg_reload_conf() \g /dev/null
 SELECT lo_from_bytea(0, convert_to(repeat('object ' || i, 1000), 'UTF8')) FROM generate_series(1, 50) AS i \g /dev/null
 COMMENT ON TABLE shop.orders IS 'What was ordered';
 CREATE DATABASE second TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';

@@ -9,7 +9,7 @@ SELECT 'sequences', last_value, is_called FROM shop.tickets;
 SELECT 'identity', last_value FROM shop.orders_id_seq;
 SELECT 'generated', attgenerated FROM pg_attribute WHERE attrelid = 'shop.orders'::regclass AND attname = 'total';
 SELECT 'view', count(*), sum(total) FROM shop.paid;
-SELECT 'materialized', string_agg(state || total, ',' ORDER BY state) FROM shop.sums;
+SELECT 'materialized', string_agg(concat(state, total), ',' ORDER BY state) FROM shop.sums;
 SELECT 'extensions', string_agg(extname, ',' ORDER BY extname) FROM pg_extension;
 SELECT 'hstore', count(*) FROM shop.orders WHERE tags @> 'n=>77';
 SELECT 'trigram', count(*) FROM shop.orders WHERE number ILIKE '%o-1999%' AND id < 20000;
