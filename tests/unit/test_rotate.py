@@ -24,19 +24,28 @@ class Postgres:
         self.passwords = {"owner": "old", "app": "old"}
         self.text = hba.read_text()
         self.deaf = False
-        # Kills at this call of the server.
+        # Kills at this call of the server, before or after it was done.
         self.calls = 0
         self.kill_at = 0
+        self.kill_after = False
 
     def run(
         self, _host: Any, password: str, sql: str, role: str = "", address: str = "127.0.0.1",
         more: str = "",
     ) -> tuple[int, str, str]:  # fmt: skip
-        """Answer as psql does."""
+        """Answer as psql does, or be killed."""
         self.calls += 1
+        if self.calls == self.kill_at and not self.kill_after:
+            raise KilledError
+        answer = self.answer(password, sql, role or "owner", address, more)
         if self.calls == self.kill_at:
             raise KilledError
-        role = role or "owner"
+        return answer
+
+    def answer(
+        self, password: str, sql: str, role: str, address: str, more: str
+    ) -> tuple[int, str, str]:
+        """Do what was asked."""
         trusted = address != "127.0.0.1" and f'"{role}"' in self.text
         if not trusted and password != self.passwords[role]:
             return 2, "", f'FATAL:  password authentication failed for user "{role}"'
@@ -124,11 +133,14 @@ def test_a_password_is_made(project: tuple[Any, Postgres]) -> None:
     assert rotate.file(made, ".old").read_text() == "old"
 
 
+@pytest.mark.parametrize("kill_after", [False, True])
 @pytest.mark.parametrize("kill_at", range(1, 11))
-def test_a_killed_change_goes_on(project: tuple[Any, Postgres], kill_at: int) -> None:
+def test_a_killed_change_goes_on(
+    project: tuple[Any, Postgres], kill_at: int, kill_after: bool
+) -> None:
     """Whatever the server was asked last; before anything was noted it is the old one."""
     made, server = project
-    server.kill_at = kill_at
+    server.kill_at, server.kill_after = kill_at, kill_after
     with pytest.raises(KilledError):
         rotate.begin(made, "new one", "app")
     begun = bool(rotate.pending(made).entry)
