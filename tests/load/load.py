@@ -285,10 +285,10 @@ class Cats(Load):
     """One run against the example, which keeps cats and does not tell its release."""
 
     async def get(self, request: Request, at: aiohttp.ClientSession) -> None:
-        """Ask for every cat."""
-        answer = await self.ask(request, at, "GET", "/")
-        if not isinstance(answer, list):
-            raise WrongAnswerError(f"200 without cats: {answer!r:.200}")
+        """Ask whether the database answers: the list of cats would grow with the load."""
+        answer = await self.ask(request, at, "GET", "/readyz")
+        if not isinstance(answer, dict) or answer.get("status") != "ready":
+            raise WrongAnswerError(f"200 without being ready: {answer!r:.200}")
 
     async def post(self, request: Request, at: aiohttp.ClientSession) -> None:
         """Add a cat, and note its name when it is acknowledged."""

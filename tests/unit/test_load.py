@@ -35,6 +35,7 @@ class Site:
             web.get("/slow", self.slow),
             web.post("/upload", self.upload),
             web.post("/add", self.add),
+            web.get("/readyz", self.ready),
         ]
 
     async def index(self, request: web.Request) -> web.StreamResponse:
@@ -62,6 +63,10 @@ class Site:
         if self.fault == "cats":
             return web.json_response([{"name": name} for name in self.rows])
         return web.json_response({"release": "one"})
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """Say whether the database answers."""
+        return web.json_response({"status": "ready" if self.fault == "cats" else "starting"})
 
     async def add(self, request: web.Request) -> web.Response:
         """Keep a cat, or only say so."""
@@ -243,7 +248,7 @@ def test_finds_rows_that_were_acknowledged_and_not_kept(
 def test_knows_the_example_too(
     site: Site, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its cats are the rows; another app's answer is a failure."""
+    """Its cats are the rows; another answer than that it is ready is a failure."""
     assert run("get=1,post=1", "--app", "example")["failed"] == 10
     site.fault, site.rows = "cats", []
     assert run("get=1,post=1", "--app", "example")["failed"] == 0

@@ -70,15 +70,12 @@ def begin(host: Host, given: str, role: str) -> list[str]:
     old one.
     """
     change = pending(host)
-    said = []
-    first = not change.entry
-    if not first:
-        said = [
-            *go_on(host, change),
-            f"The change of the password that began at {change.entry['began']} goes on.",
-        ]
+    said = go_on(host, change) if change.entry else []
+    if change.entry:
+        said.append(f"The change of the password that began at {change.entry['began']} goes on.")
         if given in ("", file(host).read_text()):
             return said
+    first = not change.entry
     old = file(host).read_text()
     if given == old:
         raise ProblemError(
