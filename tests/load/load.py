@@ -3,9 +3,9 @@
     python tests/load/load.py run URL --rate 200 --seconds 60 --out DIR [--expect-zero]
     python tests/load/load.py check URL --rows DIR/rows.txt
 
-`run` sends requests to the app in tests/apps/numbers on a schedule, whether or not those before
-have been answered, until the seconds are over, the file DIR/stop appears, or SIGTERM or SIGINT
-comes. It leaves behind
+`run` sends requests to the app in tests/apps/numbers (or `--app example`, in app) on a schedule,
+whether or not those before have been answered, until the seconds are over, the file DIR/stop
+appears, or SIGTERM or SIGINT comes. It leaves behind
 
     DIR/summary.json    the numbers, which it also prints;
     DIR/failures.jsonl  a line for each request that did not get the answer it should have got;
@@ -41,6 +41,8 @@ import aiohttp
 
 # How many of a hundred requests are of which kind. The names with _new open a connection each.
 MIX = {"get": 60, "get_new": 12, "post": 15, "post_new": 10, "slow": 2, "upload": 1}
+# Those that the example has something for.
+CATS_MIX = {kind: MIX[kind] for kind in ("get", "get_new", "post", "post_new")}
 REQUEST_SECONDS = 60
 SLOW_SECONDS = 2
 UPLOAD = random.Random(0).randbytes(64 * 1024)  # noqa: S311 (the same bytes every time)
@@ -279,6 +281,26 @@ class Load:
         return summary
 
 
+class Cats(Load):
+    """One run against the example, which keeps cats and does not tell its release."""
+
+    async def get(self, request: Request, at: aiohttp.ClientSession) -> None:
+        """Ask whether the database answers: the list of cats would grow with the load."""
+        answer = await self.ask(request, at, "GET", "/readyz")
+        if not isinstance(answer, dict) or answer.get("status") != "ready":
+            raise WrongAnswerError(f"200 without being ready: {answer!r:.200}")
+
+    async def post(self, request: Request, at: aiohttp.ClientSession) -> None:
+        """Add a cat, and note its name when it is acknowledged."""
+        key = f"{self.settings.prefix}-{next(self.counter)}"
+        cat = {"name": key, "price": 1, "breed": "load"}
+        answer = await self.ask(request, at, "POST", "/add", json=cat)
+        if answer != "Added":
+            raise WrongAnswerError(f"200 with {answer!r:.200} instead of 'Added'")
+        self.rows_file.write(f"{key}\n")
+        self.rows += 1
+
+
 def session(*, keep: bool) -> aiohttp.ClientSession:
     """Return a session whose connections are kept, or one that opens a new one each time."""
     trace = aiohttp.TraceConfig()
@@ -350,10 +372,12 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def missing(url: str, acknowledged: list[str]) -> list[str]:
+def missing(url: str, acknowledged: list[str], app: str = "numbers") -> list[str]:
     """Return the acknowledged rows that the site does not have; raise when it won't tell."""
-    with urllib.request.urlopen(f"{url}/rows", timeout=REQUEST_SECONDS) as answer:  # noqa: S310
-        there = set(json.load(answer))
+    path = "/rows" if app == "numbers" else "/"
+    with urllib.request.urlopen(f"{url}{path}", timeout=REQUEST_SECONDS) as answer:  # noqa: S310
+        rows = json.load(answer)
+    there = set(rows) if app == "numbers" else {cat["name"] for cat in rows}
     return [key for key in acknowledged if key not in there]
 
 
@@ -405,6 +429,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     check = verbs.add_parser("check", help="look for the rows of a run")
     check.add_argument("url", type=to_url, metavar="URL")
     check.add_argument("--rows", type=Path, required=True, metavar="FILE", help="a run's rows.txt")
+    for verb in (run, check):
+        verb.add_argument(
+            "--app", choices=["numbers", "example"], default="numbers", help="what the site runs"
+        )
     return parser.parse_args(argv)
 
 
@@ -413,8 +441,12 @@ def run(args: argparse.Namespace) -> int:
     names = ("url", "out", "rate", "seconds", "mix", "prefix", "max_open")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
+    load = Load
+    if args.app == "example":
+        load, given = Cats, {"mix": CATS_MIX, **given}
+
     async def main() -> dict[str, Any]:
-        return await Load(Settings(**given)).run()
+        return await load(Settings(**given)).run()
 
     summary = asyncio.run(main())
     print(
@@ -433,7 +465,7 @@ def run(args: argparse.Namespace) -> int:
 def check(args: argparse.Namespace) -> int:
     """Tell whether the acknowledged rows are there, and return the exit code."""
     acknowledged = args.rows.read_text().splitlines()
-    lost = missing(args.url, acknowledged)
+    lost = missing(args.url, acknowledged, args.app)
     print(f"{len(acknowledged)} rows acknowledged, {len(lost)} missing", *lost[:10])
     return 1 if lost or not acknowledged else 0
 

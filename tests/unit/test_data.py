@@ -114,8 +114,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a host whose pgBackRest answers as `info`."""
     config = host.Config(
         project="example", host="here", config_dir=tmp_path, state_dir=tmp_path, container="c",
-        volume="v", image="i", version="17", memory_mb=256, start_timeout=1, stop_timeout=1,
-        backup={"enabled": True}, cluster={"user": "u", "db": "d", "version": "17"},
+        back_network="n", volume="v", image="i", version="17", memory_mb=256, start_timeout=1,
+        stop_timeout=1, backup={"enabled": True}, cluster={"user": "u", "db": "d", "version": "17"},
     )  # fmt: skip
     made = host.Host(config)
     monkeypatch.setattr(made, "container_state", lambda name="": "running")

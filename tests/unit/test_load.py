@@ -34,6 +34,8 @@ class Site:
             web.post("/rows", self.write),
             web.get("/slow", self.slow),
             web.post("/upload", self.upload),
+            web.post("/add", self.add),
+            web.get("/readyz", self.ready),
         ]
 
     async def index(self, request: web.Request) -> web.StreamResponse:
@@ -58,7 +60,19 @@ class Site:
                     await asyncio.sleep(load.CROSSING_SECONDS)
                 request.transport.close()
             self.used.add(request.transport)
+        if self.fault == "cats":
+            return web.json_response([{"name": name} for name in self.rows])
         return web.json_response({"release": "one"})
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """Say whether the database answers."""
+        return web.json_response({"status": "ready" if self.fault == "cats" else "starting"})
+
+    async def add(self, request: web.Request) -> web.Response:
+        """Keep a cat, or only say so."""
+        if len(self.rows) < 5:
+            self.rows.append((await request.json())["name"])
+        return web.json_response("Added")
 
     async def read(self, _request: web.Request) -> web.Response:
         """List the rows."""
@@ -229,6 +243,18 @@ def test_finds_rows_that_were_acknowledged_and_not_kept(
     assert run("post=1")["failed"] == 0
     assert load.main(["check", site.url, "--rows", str(tmp_path / "rows.txt")]) == 1
     assert "20 rows acknowledged, 15 missing" in capsys.readouterr().out
+
+
+def test_knows_the_example_too(
+    site: Site, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its cats are the rows; another answer than that it is ready is a failure."""
+    assert run("get=1,post=1", "--app", "example")["failed"] == 10
+    site.fault, site.rows = "cats", []
+    assert run("get=1,post=1", "--app", "example")["failed"] == 0
+    rows = str(tmp_path / "rows.txt")
+    assert load.main(["check", site.url, "--rows", rows, "--app", "example"]) == 1
+    assert "10 rows acknowledged, 5 missing" in capsys.readouterr().out
 
 
 def test_checks_no_empty_list(site: Site, tmp_path: Path) -> None:

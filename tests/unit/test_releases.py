@@ -22,6 +22,7 @@ host = importlib.import_module("ansible.module_utils.flask_host")
 ledger_module = importlib.import_module("roles.flask.library.flask_ledger")
 retire = importlib.import_module("roles.flask.library.flask_retire")
 static = importlib.import_module("roles.flask.library.flask_static")
+password = importlib.import_module("roles.flask.library.flask_password")
 prune = importlib.import_module("roles.flask.library.flask_prune")
 filters = importlib.import_module("roles.flask.filter_plugins.flask_releases")
 lock = importlib.import_module("roles.lock.library.deploy_lock")
@@ -472,3 +473,38 @@ def test_the_cut_over_begins_when_the_image_is_there() -> None:
     """The cut over begins when the image is there."""
     text = filters.stages_text({"prepare": 1, "build": 30, "migrate": 2, "stop": 1.5})
     assert text.endswith("from image to old release stopped 3.5 s")
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "then"),
+    [
+        ("long-enough-one", "long-enough-one", "another", "another"),
+        ("short", "short", "another", "another"),
+        ("shortbread", "short", "another", "shortbread"),
+        ("password=long-enough-one", "long-enough-one", "p@ss", "password=p@ss"),
+        ("postgres://u:long-enough-one@h/d", "long-enough-one", "p@s/s", "postgres://u:p%40s%2Fs@h/d"),
+        ("postgres://u:with%2Fslash%40and@h/d", "with/slash@and", "another", "postgres://u:another@h/d"),
+        ("postgres://u:with/slash%40and@h/d", "with/slash@and", "another", "postgres://u:another@h/d"),
+        ("token of its own", "long-enough-one", "another", "token of its own"),
+    ],
+)  # fmt: skip
+def test_a_kept_release_gets_the_password_of_today(
+    text: str, old: str, new: str, then: str
+) -> None:
+    """Alone, in a URL, quoted; not in the middle of another secret."""
+    assert password.renewed(text, old, new) == then
+
+
+def test_the_files_of_a_kept_release_get_the_password_of_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own file last, so that a killed rollback can be done again."""
+    monkeypatch.setattr(os, "chown", lambda *given: None)
+    (tmp_path / "env").mkdir()
+    for name, text in (("env/A", "old"), ("env/B", "other"), ("postgres_password", "old")):
+        (tmp_path / name).write_text(text)
+    module = Module(directory=str(tmp_path), password="new", uid=1)  # noqa: S106
+    assert password.change(module) == ["A", "postgres_password"]
+    assert (tmp_path / "env/A").read_text() == (tmp_path / "postgres_password").read_text() == "new"
+    assert (tmp_path / "env/B").read_text() == "other"
+    assert password.change(module) == []

@@ -29,7 +29,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     given = {
         "project": "example", "host": "here",
         "config_dir": str(tmp_path / "etc"), "state_dir": str(tmp_path / "state"),
-        "container": "example-postgres", "volume": "v", "image": "old", "version": "15",
+        "container": "example-postgres", "back_network": "n", "volume": "v",
+        "image": "old", "version": "15",
         "memory_mb": 256, "start_timeout": 1, "stop_timeout": 1, "backup": {},
         "cluster": {"user": "u", "db": "d", "version": "15"},
     }  # fmt: skip

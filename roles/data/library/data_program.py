@@ -8,7 +8,8 @@ module: data_program
 short_description: Put the program that works on a project's data onto the host
 description:
   - Writes the program's files and its configuration where they differ, in one go.
-  - Tells whether the database's files are there, and whether an operation on them was killed.
+  - Tells whether the database's files are there, whether an operation on them was killed, and
+    whether a change of the password is not finished.
 options:
   directory:
     description: Directory of the program.
@@ -36,6 +37,10 @@ data_there:
   returned: success
 killed:
   description: The operation that was killed, empty when there was none.
+  type: str
+  returned: success
+rotation:
+  description: The stage of a change of the password that is not finished, empty when there is none.
   type: str
   returned: success
 """
@@ -73,6 +78,11 @@ def mountpoint(volume: str) -> Path | None:
     return Path(found.stdout.strip()) if found.returncode == 0 else None
 
 
+def noted(path: Path, name: str) -> str:
+    """Return what a journal of the program says; nothing when there is none."""
+    return str(json.loads(path.read_text())[name]) if path.exists() else ""
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -94,13 +104,14 @@ def main() -> None:
     text = json.dumps(given["config"], indent=1, sort_keys=True) + "\n"
     changed.append(write(Path(given["config_file"]), text, 0o600, check))
     there = mountpoint(given["config"]["volume"])
-    journal = Path(given["config"]["state_dir"]) / "data" / "operation.json"
+    own = Path(given["config"]["state_dir"]) / "data"
     module.exit_json(
         changed=any(changed),
         data_there=bool(
             there and (there / given["config"]["version"] / "docker/PG_VERSION").exists()
         ),
-        killed=json.loads(journal.read_text())["verb"] if journal.exists() else "",
+        killed=noted(own / "operation.json", "verb"),
+        rotation=noted(own / "rotation.json", "stage"),
     )
 
 

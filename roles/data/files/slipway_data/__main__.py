@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slipway_data import adopt, backups, drill, dumps, recover, restore, upgrade
+from slipway_data import adopt, backups, drill, dumps, recover, restore, rotate, upgrade
 from slipway_data.host import Config, Host, ProblemError, clock, read_json, replace
 
 # Those that only look need no lock.
@@ -68,6 +68,12 @@ def parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("load")
     one.add_argument("file")
     one.add_argument("--drop", action="store_true")
+    one = verbs.add_parser("rotate")
+    one.add_argument(
+        "--begin", action="store_true", help="with the new password as the input, or an empty line"
+    )
+    one.add_argument("--end", action="store_true", help="when no release has the old one any more")
+    one.add_argument("--role", default="")
     for each in verbs.choices.values():
         each.add_argument("--timer", action="store_true", help="remember a failure for `status`")
     return top
@@ -119,6 +125,15 @@ def do_prepare(host: Host, given: argparse.Namespace) -> list[str]:
     return said
 
 
+def do_rotate(host: Host, given: argparse.Namespace) -> list[str]:
+    """Begin to change the password, or end it."""
+    if given.begin == given.end:
+        raise ProblemError("rotate needs one of --begin and --end")
+    if given.end:
+        return rotate.end(host)
+    return rotate.begin(host, sys.stdin.read().removesuffix("\n"), given.role)
+
+
 VERBS: dict[str, Callable[[Host, argparse.Namespace], list[str]]] = {
     "backup": do_backup,
     "prepare": do_prepare,
@@ -129,13 +144,15 @@ VERBS: dict[str, Callable[[Host, argparse.Namespace], list[str]]] = {
     "adopt": lambda host, given: adopt.adopt(host, given.source),
     "dump": lambda host, given: dumps.dump(host, given.directory),
     "load": lambda host, given: dumps.load(host, given.file, not given.drop),
+    "rotate": do_rotate,
 }
 
 
 def look(host: Host, verb: str) -> dict[str, Any]:
     """Do what changes nothing."""
     if verb == "health":
-        return backups.health(host) if host.config.backup else {"lines": [], "problems": []}
+        found = backups.health(host) if host.config.backup else {"lines": [], "problems": []}
+        return {**found, "problems": found["problems"] + rotate.problem(host)}
     lines, data = backups.listing(host)
     return {"said": lines, "backups": data}
 
@@ -145,7 +162,9 @@ def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
     path = host.config.own / "failed.json"
     failed = read_json(path) or {}
     # A deploy, or a timer, waits for another one; a person is told.
-    patience = 3600 if given.timer else 600 if given.verb in ("prepare", "recover") else 60
+    patience = (
+        3600 if given.timer else 600 if given.verb in ("prepare", "recover", "rotate") else 60
+    )
     try:
         with host.alone(wait=patience):
             said = recover.recover(host)

@@ -120,6 +120,8 @@ class Config:
     config_dir: Path
     state_dir: Path
     container: str
+    # The one that the application shares with it.
+    back_network: str
     volume: str
     image: str
     version: str

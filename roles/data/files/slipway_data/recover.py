@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slipway_data import adopt, dumps, restore, upgrade
+from slipway_data import adopt, dumps, restore, rotate, upgrade
 from slipway_data.host import Host, docker, exchange
 
 
@@ -13,7 +13,7 @@ def recover(host: Host) -> list[str]:
     """Clear up after a killed operation, if there was one; return what was done."""
     entry = host.journal.read()
     if not entry:
-        return []
+        return rotate.recover(host)
     host.journal.entry = entry
     host.remove_leftovers(entry["id"])
     undo = {
@@ -28,7 +28,8 @@ def recover(host: Host) -> list[str]:
         if host.container_state() == "exited" and (host.data / "PG_VERSION").exists():
             host.start()
     host.journal.end()
-    return [f"The {entry['verb']} of {entry['began']} was killed ({entry['stage']}): {outcome}."]
+    said = f"The {entry['verb']} of {entry['began']} was killed ({entry['stage']}): {outcome}."
+    return [said, *rotate.recover(host)]
 
 
 def _drill(host: Host, entry: dict[str, Any]) -> str:

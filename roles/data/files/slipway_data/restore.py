@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from slipway_data import backups, fingerprint, throwaway
+from slipway_data import backups, fingerprint, rotate, throwaway
 from slipway_data.host import (  # fmt: skip
     Host,
     ProblemError,
@@ -403,6 +403,7 @@ def come_up(host: Host) -> None:
 
     Its passwords are those of the backup, so the first question comes from the container's own user.
     """
+    rotate.align(host)
     docker("start", host.config.container)
     server, deadline = host.as_postgres(), time.monotonic() + host.config.start_timeout
     while not server.answers():
