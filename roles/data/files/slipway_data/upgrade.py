@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway_data import backups, dumps, fingerprint, restore, structure, throwaway
+from slipway_data import backups, dumps, fingerprint, restore, rotate, structure, throwaway
 from slipway_data.front import Front
 from slipway_data.host import (  # fmt: skip
     Host,
@@ -147,7 +147,8 @@ def preflight(host: Host, new: Host, way: Way) -> list[str]:
         raise ProblemError(
             f"the upgrade needs {size(needed)} for a second copy of the data and the disk of {config.host} has {size(host.free_bytes())}: make room first"
         )
-    problems = server.ask(_OBSTACLES, seconds=str(way.seconds)).splitlines()
+    problems = rotate.problem(host)
+    problems += server.ask(_OBSTACLES, seconds=str(way.seconds)).splitlines()
     for database in server.databases():
         there = available(new)
         problems += [
