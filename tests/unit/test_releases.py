@@ -507,4 +507,5 @@ def test_the_files_of_a_kept_release_get_the_password_of_today(
     assert password.change(module) == ["A", "postgres_password"]
     assert (tmp_path / "env/A").read_text() == (tmp_path / "postgres_password").read_text() == "new"
     assert (tmp_path / "env/B").read_text() == "other"
+    assert (tmp_path / "renewed").exists()
     assert password.change(module) == []

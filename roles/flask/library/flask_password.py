@@ -8,7 +8,7 @@ module: flask_password
 short_description: Give a release that is kept the database's password of today
 description:
   - Replaces the one that the release was deployed with in its own file, and in the secret variables
-    that are the password or hold it, such as a URL of the database.
+    that are the password or hold it, such as a URL of the database; the file C(renewed) notes it.
   - A password of less than 12 characters is replaced where it is all of a variable only, since
     another secret may hold it by chance.
 options:
@@ -63,6 +63,9 @@ def change(module: Any) -> list[str]:
     own = directory / "postgres_password"
     old = own.read_text() if own.exists() else new
     changed = []
+    if old != new and not module.check_mode:
+        # It is no longer made of what its name was derived from.
+        (directory / "renewed").touch(0o400)
     # The file with the old one comes last, for whoever has to begin again.
     for path in [*sorted((directory / "env").glob("[!.]*")), own]:
         text = path.read_text() if path.exists() else ""
