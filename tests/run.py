@@ -321,8 +321,8 @@ SECONDS = {
     "base_images": 125, "nginx": 115, "docker": 105,
 }  # fmt: skip
 
-# Runs only when it is named: hours, and what it finds is in the manual.
-LONG = ("soak",)
+# Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
+LONG = ("soak", "crashes")
 
 
 def all_parts() -> list[Part]:
@@ -342,7 +342,7 @@ def all_parts() -> list[Part]:
     ]
     for scenario in sorted(ROOT.glob("molecule/*/molecule.yml")):
         name = scenario.parent.name
-        groups = () if name in LONG else ("molecule",)
+        groups = ("soak",) if name in LONG else ("molecule",)
         parts.append(Part(name, groups, molecule, True, SECONDS.get(name, 60)))
     return parts
 

@@ -226,3 +226,90 @@ def test_a_foreign_repository_is_not_taken_over(
     monkeypatch.setattr(project, "server", lambda: server)
     with pytest.raises(host.ProblemError, match="holds those of another database"):
         backups.prepare(project)
+
+
+def damaged(label: str) -> str:
+    """Return what pgBackRest says when the newest backup has damaged pages."""
+    told = json.loads(info())
+    told[0]["backup"].append(
+        told[0]["backup"][1] | {"label": label, "error": True, "error-list": ["base/5/16390.1"]}
+    )
+    return json.dumps(told)
+
+
+def test_a_damaged_file_is_told_by_its_table(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forks and gigabytes are of the same table; what the database does not know stays a path."""
+    asked: list[dict[str, str]] = []
+
+    def ask(self: Any, sql: str, database: str = "postgres", **given: str) -> str:
+        asked.append({"database": database, **given})
+        if "datname" in sql:
+            return "example"
+        return "" if given["file"] == "7" else "index a_pkey of table a"
+
+    monkeypatch.setattr(project, "server", lambda: type("Server", (), {"ask": ask})())
+    assert backups.with_relations(
+        project,
+        "block 3 of relation base/5/16390_fsm, base/5/7, pg_tblspc/9/PG_17_1/5/8.2; global/6",
+    ) == (
+        "block 3 of relation base/5/16390_fsm (index a_pkey of table a of example), base/5/7, "
+        "pg_tblspc/9/PG_17_1/5/8.2 (index a_pkey of table a of example); "
+        "global/6 (index a_pkey of table a of postgres)"
+    )
+    assert [one["space"] for one in asked if "space" in one] == ["1663", "1663", "9", "1664"]
+
+
+def test_a_damaged_backup_is_no_good_one(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told by status, is restored only by its name, and pushes out no older one."""
+    calls: list[tuple[str, ...]] = []
+
+    def pgbackrest(host: Any, *arguments: str, **options: Any) -> str:
+        calls.append(arguments)
+        return damaged("broken")
+
+    monkeypatch.setattr(backups, "pgbackrest", pgbackrest)
+    monkeypatch.setattr(backups, "archiving", lambda host: [])
+    monkeypatch.setattr(
+        backups, "with_relations", lambda host, text: text.replace("/16390.1", "/A")
+    )
+    project.config.backup |= {"full_days": 7, "max_age_hours": 30, "drill_max_age_hours": 0}
+    with pytest.raises(host.ProblemError, match=r"broken was made, and found .*: base/5/A"):
+        backups.backup(project)
+    assert ("--type=full", "--no-expire-auto", "backup") in calls
+    assert ("expire",) not in calls
+    problems = backups.health(project)["problems"]
+    assert any("the newest backup, broken, found damaged pages" in one for one in problems)
+    assert restore.choose(project, restore.Target("latest")) == ["new"]
+    assert restore.choose(project, restore.Target("latest", backup="broken")) == ["broken"]
+
+
+def test_only_a_damaged_backup_may_have_tables_that_cannot_be_read(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the last one that there is."""
+
+    def read_all(one: Any) -> tuple[int, int]:
+        raise host.ProblemError("invalid page")
+
+    monkeypatch.setattr(backups, "pgbackrest", lambda *args, **options: damaged("broken"))
+    monkeypatch.setattr(restore, "read_all", read_all)
+    assert "damaged as the backup is" in restore.what_was_read(project, None, "broken")
+    with pytest.raises(host.ProblemError, match="invalid page"):
+        restore.what_was_read(project, None, "new")
+
+
+def test_a_backup_that_waits_for_wal_says_why(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason stands in the log of Postgres, not in that of the backup."""
+
+    def pgbackrest(host: Any, *arguments: str, **options: Any) -> str:
+        if "backup" in arguments:
+            raise backups.ProblemError("WAL segment 5 was not archived before the 60000ms timeout")
+        return info()
+
+    project.config.backup |= {"full_days": 7}
+    monkeypatch.setattr(backups, "pgbackrest", pgbackrest)
+    monkeypatch.setattr(backups, "archiver_complaint", lambda host: "No space left on device")
+    with pytest.raises(host.ProblemError, match=r"timeout: No space left on device"):
+        backups.backup(project)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Kills something of the database COUNT times under numbered writes: crash.sh postmaster|backend|container|engine COUNT
+# Kills something of the database COUNT times under numbered writes: crash.sh postmaster|backend|container|engine|host COUNT
 # After each kill it waits until writes are acknowledged again, and fails when that takes four minutes (an engine that starts anew stops all containers first).
 set -euo pipefail
 
@@ -24,6 +24,7 @@ for _ in $(seq "$2"); do
     backend) until pid=$(pgrep -f '^postgres: example example' | head -n 1) && [[ $pid ]] && kill -9 "$pid"; do :; done ;;
     container) docker kill --signal KILL example-postgres >/dev/null && docker start example-postgres >/dev/null ;;
     engine) kill -9 "$(pidof dockerd)" ;;
+    host) ;; # that was done from outside
   esac
   wait_for_writes
 done

@@ -8,7 +8,8 @@ number=$(($(date +%s) * 1000))
 while [[ ! -e /out/stop && $SECONDS -lt $1 ]]; do
   number=$((number + 1))
   # One that was not acknowledged may be there or not: its number is never used again.
-  if psql -X -q -h postgres -U example -d example -c "INSERT INTO numbered VALUES ($number)" 2>/dev/null; then
+  # A server that went away without a word would let its client wait for minutes.
+  if timeout 5 psql -X -q -h postgres -U example -d example -c "INSERT INTO numbered VALUES ($number)" 2>/dev/null; then
     printf '%s %s\n' "$number" "$(date +%s.%N)" >>/out/acknowledged
   fi
 done

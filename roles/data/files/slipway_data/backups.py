@@ -208,7 +208,8 @@ def archiver_complaint(host: Host) -> str:
 
 def due_kind(host: Host, repository: Repository) -> str:
     """Return the kind of backup that is due: full when the last one is as old as it may be."""
-    full = [one for one in usable(repository) if one.kind == "full" and not one.damaged]
+    # One with damaged pages too: as long as the database has them, another one would have them again.
+    full = [one for one in usable(repository) if one.kind == "full"]
     # A little less than the days, since a timer is never on the second.
     age = host.config.backup["full_days"] * 86400 - 3600
     return "incr" if full and time.time() - full[0].began < age else "full"
@@ -220,36 +221,82 @@ def backup(host: Host, kind: str = "auto") -> list[str]:
     before = look(host)
     wanted = due_kind(host, before) if kind == "auto" else kind
     began = time.time()
-    pgbackrest(host, f"--type={wanted}", "backup")
+    # One that is damaged must not push out the last one that is not.
+    try:
+        pgbackrest(host, f"--type={wanted}", "--no-expire-auto", "backup")
+    except ProblemError as problem:
+        # Why the WAL that it needs does not come stands in another log.
+        why = archiver_complaint(host) if "not archived before" in str(problem) else ""
+        raise ProblemError(f"{problem}: {why}" if why else str(problem)) from None
     took = time.time() - began
     made = usable(look(host))[0]
     if made.damaged:
-        raise ProblemError(
-            f"the backup {made.label} was made, and found damaged pages in the database: {damaged_pages(host, made.label)}. "
-            "Restore an older one beside it (`./slipway restore -e into=scratch -e backup=LABEL`) and compare; "
-            "the disk and the memory of the host are suspect"
-        )
+        raise ProblemError(f"the backup {made.label} was made, and {damage(host, made.label)}")
     read = host.config.backup["verify"] and may_verify(host, before)
     if read:
         verify(host, made.label)
         note(host, made.label, verified=clock())
     replace(host.config.own / "repository.json", json.dumps(host.config.backup["where"]) + "\n")
+    pgbackrest(host, "expire")
     return [
         f"{made.kind} backup {made.label}: {size(made.size)}, {size(made.stored)} stored, {took:.1f} s"
         + (", read again without a fault" if read else ", not read again")
     ]
 
 
+def damage(host: Host, label: str) -> str:
+    """Return what a backup found in the database, and what to do about it."""
+    return (
+        f"found damaged pages in the database: {damaged_pages(host, label)}. `./slipway restore -e into=scratch` shows beside it what the newest "
+        "intact backup and the WAL since make of it, `./slipway restore` takes that over; the disk and the memory of the host are suspect"
+    )
+
+
 def damaged_pages(host: Host, label: str) -> str:
     """Return the files in which a backup found damaged pages."""
-    text = pgbackrest(host, f"--set={label}", "--output=json", "info", check=False) or "[]"
+    serving = host.container_state() == "running"
+    options = (f"--set={label}", "--output=json", "info")
+    text = pgbackrest(host, *options, serving=serving, check=False) or "[]"
     files = [
-        name
+        name.removeprefix("pg_data/")
         for one in parsed(text)
         for made in one["backup"]
-        for name in made.get("error-list", [])
+        for name in made.get("error-list") or []
     ]
-    return ", ".join(files) or "see the log of Postgres"
+    more = f" and {len(files) - 5} more" if len(files) > 5 else ""
+    return with_relations(host, ", ".join(files[:5])) + more or "see the log of Postgres"
+
+
+# The database's directory, the tablespace's, the number of the file; forks and further gigabytes are the same relation.
+_DATA_FILE = re.compile(
+    r"\b(?:global|base/(?P<base>\d+)|pg_tblspc/(?P<space>\d+)/[^/\s]+/(?P<database>\d+))/(?P<file>\d+)(?:_\w+)?(?:\.\d+)?\b"
+)
+
+_RELATION = """
+SELECT CASE WHEN i.indexrelid IS NULL THEN '' ELSE format('index %s of ', r.oid::regclass) END
+    || format('table %s', coalesce(t.oid, i.indrelid, r.oid)::regclass)
+FROM pg_class r LEFT JOIN pg_index i ON i.indexrelid = r.oid LEFT JOIN pg_class t ON t.reltoastrelid = coalesce(i.indrelid, r.oid)
+WHERE r.oid = pg_filenode_relation(:'space'::oid, :'file'::oid);
+"""
+
+
+def with_relations(host: Host, text: str) -> str:
+    """Return a text with each data file in it followed by its table, where the database can tell."""
+
+    def named(found: re.Match[str]) -> str:
+        oid = found["base"] or found["database"]
+        # The numbers of the two tablespaces that every cluster has.
+        space = found["space"] or ("1663" if found["base"] else "1664")
+        try:
+            name = "postgres" if not oid else host.server().ask(
+                "SELECT datname FROM pg_database WHERE oid = :'oid'::oid;", oid=oid
+            )  # fmt: skip
+            relation = host.server().ask(_RELATION, name, space=space, file=found["file"])
+        except ProblemError:
+            relation = ""
+        return f"{found[0]} ({relation} of {name})" if relation else found[0]
+
+    return _DATA_FILE.sub(named, text)
 
 
 def version(host: Host, serving: bool) -> tuple[int, int]:
@@ -372,7 +419,10 @@ def health(host: Host) -> dict[str, Any]:
         except ProblemError as problem:
             problems.append(str(problem))
     try:
-        found = [one for one in usable(look(host)) if not one.damaged]
+        made = usable(look(host))
+        found = [one for one in made if not one.damaged]
+        if made and made[0].damaged:
+            problems.append(f"the newest backup, {made[0].label}, {damage(host, made[0].label)}")
         if not found:
             problems.append(
                 "there is no backup of the database as it is now: `./slipway backup` makes one"

@@ -34,7 +34,10 @@ def drill(host: Host) -> list[str]:
 def restore_and_compare(host: Host, operation: str, outcome: dict[str, Any]) -> list[str]:
     """Do the drill; raise ProblemError when anything is not as it should be."""
     config = host.config
-    place, should = fingerprint.at_one_moment(host.server(), config.cluster["db"])
+    try:
+        place, should = fingerprint.at_one_moment(host.server(), config.cluster["db"])
+    except ProblemError as problem:
+        raise ProblemError(backups.with_relations(host, str(problem))) from None
     backups.archive_now(host)
     label = restore.choose(host, restore.Target("lsn", place))[0]
     newest = next(one for one in backups.look(host).backups if one.label == label)

@@ -222,6 +222,20 @@ def read_all(one: Server) -> tuple[int, int]:
     return sum(tables for tables, _ in counts), sum(rows for _, rows in counts)
 
 
+def what_was_read(host: Host, one: Server, label: str) -> str:
+    """Read every table and return how much that was; raise ProblemError when one cannot be read.
+
+    A backup that is known to be damaged is restored as it is: there may be no other one.
+    """
+    try:
+        tables, rows = read_all(one)
+    except ProblemError as problem:
+        if not any(found.label == label and found.damaged for found in backups.look(host).backups):
+            raise
+        return f"damaged as the backup is, so that not every table can be read ({problem})"
+    return f"{tables} tables, {rows} rows read"
+
+
 def restored(host: Host, target: Target, operation: str, place: str) -> dict[str, str]:
     """Put a backup into a directory, recover and check it; return directory, backup and what of it.
 
@@ -246,7 +260,7 @@ def restored(host: Host, target: Target, operation: str, place: str) -> dict[str
             ) as one:
                 reached, at = recover_on(host, one, target, place)
                 host.journal.stage("check")
-                tables, rows = read_all(one)
+                read = what_was_read(host, one, label)
             (path / "standby.signal").unlink(missing_ok=True)
         except ProblemError as problem:
             discard(host, directory)
@@ -259,7 +273,7 @@ def restored(host: Host, target: Target, operation: str, place: str) -> dict[str
             "directory": directory,
             "backup": label,
             "at": at,
-            "point": f"{reached}, {when}; {tables} tables, {rows} rows read",
+            "point": f"{reached}, {when}; {read}",
         }
     raise ProblemError(not_restored(host, target, problems))
 
