@@ -146,6 +146,58 @@ def test_a_repository_that_cannot_be_read_is_no_empty_one(
         backups.look(project)
 
 
+ANSWER = """HTTP request failed with 403 (Forbidden):
+*** Path/Query ***:
+GET /bucket
+*** Response Content ***:
+<Error><Code>SignatureDoesNotMatch</Code><Message>Check your key.</Message></Error>"""
+UNREACHED = """[HostConnectError] unable to connect: [111] refused
+    [HostConnectError] on 12 retries from 100-60013ms: unable to connect: [111] refused
+    [HostConnectError] on retry at 360520ms: unable to connect: [111] refused"""
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (ANSWER, "HTTP request failed with 403 (Forbidden): Check your key."),
+        (UNREACHED, UNREACHED.splitlines()[0]),
+    ],
+)
+def test_a_server_elsewhere_is_quoted_in_one_sentence(message: str, told: str) -> None:
+    """With its reason, without what was sent to it, and how often."""
+    assert backups.short(message) == told
+    said = backups.complaint(f"2026-11-22 10:31:00.000 P00  ERROR: [039]: {message}\n")
+    assert said == f"[039]: {told}"
+
+
+def test_what_the_archiver_complains_of_has_the_reason_of_the_server(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of its last complaint."""
+    log = "".join(
+        f"P00  ERROR: [039]: {ANSWER}\n".replace("your", whose) for whose in ("a", "your")
+    )
+    monkeypatch.setattr(backups, "call", lambda *args, **options: (0, "", log))
+    told = "[039]: HTTP request failed with 403 (Forbidden): Check your key."
+    assert backups.archiver_complaint(project) == told
+
+
+def test_a_repository_that_cannot_be_read_is_not_made_anew(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told at once."""
+    status = {"code": 99, "message": ANSWER}
+    answer = json.dumps(
+        [{"status": {"code": 99, "message": "other"}, "repo": [{"status": status}]}]
+    )
+    monkeypatch.setattr(backups, "call", lambda *args, **options: (0, answer, ""))
+    monkeypatch.setattr(
+        backups, "pgbackrest", lambda *args, **options: pytest.fail("it tried to make one")
+    )
+    with pytest.raises(host.ProblemError, match=r"cannot be read: HTTP .* Check your key\."):
+        backups.prepare(project)
+
+
 def test_a_dump_is_known_by_its_first_bytes(tmp_path: Path) -> None:
     """Not by its name."""
     for name, text, kind in (
@@ -268,7 +320,7 @@ def test_a_damaged_backup_is_no_good_one(project: Any, monkeypatch: pytest.Monke
         return damaged("broken")
 
     monkeypatch.setattr(backups, "pgbackrest", pgbackrest)
-    monkeypatch.setattr(backups, "archiving", lambda host: [])
+    monkeypatch.setattr(backups, "archiving", lambda host, repository: [])
     monkeypatch.setattr(
         backups, "with_relations", lambda host, text: text.replace("/16390.1", "/A")
     )

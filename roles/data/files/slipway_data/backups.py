@@ -23,6 +23,8 @@ from slipway_data.host import (  # fmt: skip
 )
 
 STANZA = "main"
+# The code of pgBackRest's `info` for a repository that does not answer, or not with what it should.
+UNREADABLE = 99
 
 
 @dataclass
@@ -77,16 +79,28 @@ def parsed(text: str) -> Any:
     return json.loads(text, strict=False)
 
 
+def reason(text: str) -> list[str]:
+    """Return what an S3 server gave as its last reason, if it gave one."""
+    return re.findall(r"<Message>(.*?)</Message>", text)[-1:]
+
+
 def short(message: str) -> str:
-    """Return what a message of pgBackRest begins with, and what an S3 server gave as its reason."""
-    reason = re.findall(r"<Message>(.*?)</Message>", message)
-    return " ".join([*message.partition("*** Path")[0].split(), *reason[:1]])[:400]
+    """Return what a message of pgBackRest begins with, and what an S3 server gave as its reason.
+
+    How often it was tried is left out.
+    """
+    lines = [
+        line
+        for line in message.partition("*** Path")[0].splitlines()
+        if not re.match(r"\s*\[\w+\] on (\d+ retries|retry) ", line)
+    ]
+    return " ".join([*" ".join(lines).split(), *reason(message)])[:400]
 
 
 def complaint(text: str) -> str:
     """Return what pgBackRest complained of: its first error, without the place in its source."""
     errors = re.findall(r"ERROR: (\[\d+\]: .*)", text)
-    return errors[0].strip() if errors else last_line(text)
+    return " ".join([errors[0].strip(), *reason(text)]) if errors else last_line(text)
 
 
 def pgbackrest(host: Host, *arguments: str, serving: bool = True, check: bool = True) -> str:
@@ -101,20 +115,24 @@ def pgbackrest(host: Host, *arguments: str, serving: bool = True, check: bool = 
     return "" if code else out
 
 
+def unreadable(stanza: dict[str, Any]) -> ProblemError:
+    """Return the sentence for a repository that cannot be read."""
+    message = "; ".join(
+        repo["status"]["message"]
+        for repo in stanza.get("repo", [])
+        if repo.get("status", {}).get("code")
+    ) or stanza.get("status", {}).get("message", "it is empty")
+    return ProblemError(f"the repository of backups cannot be read: {short(message)}")
+
+
 def look(host: Host) -> Repository:
     """Return what the repository holds; raise ProblemError when it cannot be read."""
     serving = host.container_state() == "running"
     answer = parsed(pgbackrest(host, "--output=json", "info", serving=serving) or "[]")
     stanza = answer[0] if answer else {}
-    status = stanza.get("status", {})
     # 0: all is well. 2: no backup yet. Others: no stanza, or a repository that cannot be read.
-    if status.get("code") not in (0, 2):
-        message = "; ".join(
-            repo["status"]["message"]
-            for repo in stanza.get("repo", [])
-            if repo.get("status", {}).get("code")
-        ) or status.get("message", "it is empty")
-        raise ProblemError(f"the repository of backups cannot be read: {short(message)}")
+    if stanza.get("status", {}).get("code") not in (0, 2):
+        raise unreadable(stanza)
     newest = max((database["id"] for database in stanza.get("db", [])), default=0)
     return Repository(
         backups=[Backup.of(one, newest) for one in stanza.get("backup", [])],
@@ -144,6 +162,9 @@ def prepare(host: Host) -> bool:
         raise ProblemError(f"the repository of backups cannot be reached: {complaint(out + err)}")
     known = parsed(out or "[]")
     state = known[0]["status"]["code"] if known else 1
+    # Another one is there, or there is none: what follows would try for minutes, and say less.
+    if state == UNREADABLE:
+        raise unreadable(known[0])
     system = host.server().ask("SELECT system_identifier FROM pg_control_system();")
     databases = known[0].get("db", []) if known else []
     newest = str(max(databases, key=lambda one: one["id"])["system-id"]) if databases else ""
@@ -202,8 +223,11 @@ def archiver_complaint(host: Host) -> str:
     """Return what the archiver complained of last, if it did within the last minutes."""
     _, out, err = call("docker", "logs", "--since=15m", host.config.container)
     # The reason may stand in the line below.
-    found = re.findall(r"ERROR: (\[\d+\]: .*(?:\n\s+repo1: .*)?)", out + err)
-    return " ".join(found[-1].split())[:300] if found else ""
+    text = out + err
+    found = list(re.finditer(r"ERROR: (\[\d+\]: .*(?:\n\s+repo1: .*)?)", text))
+    if not found:
+        return ""
+    return " ".join([*found[-1][1].split(), *reason(text[found[-1].start() :])])[:300]
 
 
 def due_kind(host: Host, repository: Repository) -> str:
@@ -413,13 +437,21 @@ def health(host: Host) -> dict[str, Any]:
     config = host.config.backup
     problems: list[str] = []
     lines = []
+    repository, unread = None, ""
+    # Once: one that does not answer takes its time.
+    try:
+        repository = look(host)
+    except ProblemError as problem:
+        unread = str(problem)
     if host.container_state() == "running":
         try:
-            problems += archiving(host)
+            problems += archiving(host, repository)
         except ProblemError as problem:
             problems.append(str(problem))
-    try:
-        made = usable(look(host))
+    if repository is None:
+        problems.append(unread)
+    else:
+        made = usable(repository)
         found = [one for one in made if not one.damaged]
         if made and made[0].damaged:
             problems.append(f"the newest backup, {made[0].label}, {damage(host, made[0].label)}")
@@ -436,8 +468,6 @@ def health(host: Host) -> dict[str, Any]:
                 problems.append(
                     f"the newest backup is {duration(age)} old, more than backup_max_age_hours ({config['max_age_hours']})"
                 )
-    except ProblemError as problem:
-        problems.append(str(problem))
     drilled = read_json(host.config.own / "drill.json")
     if drilled:
         lines.append(
@@ -458,21 +488,17 @@ def health(host: Host) -> dict[str, Any]:
     return {"lines": lines, "problems": problems}
 
 
-def given_up(host: Host) -> str:
+def given_up(host: Host, repository: Repository | None) -> str:
     """Return what pgBackRest said of WAL that it dropped since the newest backup, if it did."""
-    try:
-        found = usable(look(host))
-    except ProblemError:
-        # Which the caller tells by itself.
-        found = []
+    found = usable(repository) if repository else []
     since = clock(found[0].ended).replace(" ", "T").replace("+00", "Z") if found else "24h"
     _, out, err = call("docker", "logs", f"--since={since}", host.config.container)
     lines = [line for line in (out + err).splitlines() if "dropped WAL file" in line]
     return lines[-1].partition("WARN:")[2].strip() if lines else ""
 
 
-def archiving(host: Host) -> list[str]:
-    """Return what is wrong with the archiving of the WAL."""
+def archiving(host: Host, repository: Repository | None) -> list[str]:
+    """Return what is wrong with the archiving of the WAL; no repository is one that cannot be read."""
     answer = host.server().ask(
         "SELECT json_build_object('waiting', count(*), 'since', extract(epoch FROM now() - min(modification)),"
         " 'failing', (SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver),"
@@ -483,7 +509,7 @@ def archiving(host: Host) -> list[str]:
     late = 2 * host.config.backup["archive_timeout"] + 30
     if state["mode"] != "on":
         return ["WAL is not archived (archive_mode is off): `./slipway deploy` turns it on"]
-    dropped = given_up(host)
+    dropped = given_up(host, repository)
     if dropped:
         return [
             f"WAL was given up because the repository did not take it ({dropped}): no restore gets past it, so make a backup now, `./slipway backup -e kind=full`"
