@@ -424,6 +424,9 @@ def come_up(host: Host) -> None:
         if time.monotonic() > deadline or host.container_state() not in ("running", "restarting"):
             raise ProblemError(f"{host.config.container} does not take queries: {host.complaint()}")
         time.sleep(0.2)
+    # Its checkpointer fell asleep during the recovery, without regard for archive_timeout: for up to checkpoint_timeout (5 min)
+    # nothing would be archived. This wakes it.
+    server.ask("SELECT pg_reload_conf();")
     set_password(host)
     host.wait_healthy()
 
