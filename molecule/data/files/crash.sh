@@ -28,8 +28,8 @@ for _ in $(seq "$2"); do
       # systemd gives up a service that ends three times within a minute.
       systemctl reset-failed docker.service
       kill -9 "$(pidof dockerd)"
-      # The containers run on until the new one stops them.
-      until docker info >/dev/null 2>&1; do
+      # The containers run on until the new one stops them. An application that is only starting would let that wait for a minute.
+      until docker info >/dev/null 2>&1 && [[ -z $(docker ps --quiet --filter health=starting) ]]; do
         ((SECONDS < deadline)) || { echo "the engine did not come back within four minutes" >&2 && exit 1; }
         sleep 0.2
       done
