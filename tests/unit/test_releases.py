@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +305,8 @@ class Application:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection:
+            # A visitor may have gone by the time of its answer.
+            with connection, suppress(ConnectionError):
                 self.busy = 1
                 asked = connection.recv(65536)
                 # A request of a visitor takes its time, the health path does not.
@@ -320,7 +322,7 @@ class Application:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection:
+            with connection, suppress(ConnectionError):
                 worker = {"cores": [{"in_request": self.busy}], "requests": self.requests}
                 # As uWSGI says of a unix socket, whatever waits there.
                 told = {"listen_queue": 0, "workers": [worker]}
