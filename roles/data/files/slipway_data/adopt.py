@@ -16,6 +16,7 @@ from slipway_data.host import (
     Server,
     call,
     docker,
+    environment,
     last_line,
     replace,
     size,
@@ -74,8 +75,7 @@ def adopt(host: Host, source: str = "") -> list[str]:
     host.journal.stage("commit", user=user)
     path.rename(host.data)
     sync(host.data.parent)
-    made = {"user": user, "db": config.cluster["db"], "version": config.version}
-    replace(config.config_dir / "postgres.json", json.dumps(made) + "\n")
+    note_cluster(host, user)
     host.journal.end()
     return [
         f"{'Moved' if own else 'Copied'} {size(amount)} from {found} in {time.monotonic() - began:.1f} s: {tables} tables with {rows} rows were read.",
@@ -87,6 +87,12 @@ def adopt(host: Host, source: str = "") -> list[str]:
         ),
         "Now: ./slipway deploy",
     ]
+
+
+def note_cluster(host: Host, user: str) -> None:
+    """Write down what the cluster was made with, as the postgres role does."""
+    made = {"user": user, "db": host.config.cluster["db"], "version": host.config.version}
+    replace(host.config.config_dir / "postgres.json", json.dumps(made) + "\n")
 
 
 def directory_of(host: Host, source: str) -> tuple[Path, bool]:
@@ -130,12 +136,6 @@ def root_of(host: Host, source: str) -> tuple[Path, bool]:
     if running:
         raise ProblemError(f"the volume {source} is in use by {', '.join(running)}: `docker stop {' '.join(running)}` first")  # fmt: skip
     return Path(path), source == host.config.volume
-
-
-def environment(container: str) -> dict[str, str]:
-    """Return the environment of a container."""
-    text = docker("inspect", "--format={{range .Config.Env}}{{println .}}{{end}}", container)
-    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 def bring(found: Path, path: Path, names: list[str], own: bool) -> None:
@@ -227,8 +227,7 @@ def undo(host: Host, entry: dict[str, Any]) -> str:
     if entry["stage"] == "commit":
         if path.exists():
             path.rename(host.data)
-        made = {"user": entry["user"], "db": host.config.cluster["db"], "version": host.config.version}  # fmt: skip
-        replace(host.config.config_dir / "postgres.json", json.dumps(made) + "\n")
+        note_cluster(host, entry["user"])
         return "finished"
     if entry["own"] and path.exists():
         for name in ("pg_hba.conf", "pg_ident.conf"):

@@ -185,6 +185,14 @@ def docker(*arguments: str, check: bool = True) -> str:
     return "" if code else out.strip()
 
 
+def environment(container: str) -> dict[str, str]:
+    """Return the environment of a container; empty where there is no such container."""
+    text = docker(
+        "inspect", "--format={{range .Config.Env}}{{println .}}{{end}}", container, check=False
+    )
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
 def last_line(text: str) -> str:
     """Return the last line that says something."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]

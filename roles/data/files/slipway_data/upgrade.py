@@ -23,6 +23,7 @@ from slipway_data.host import (  # fmt: skip
     complaint_of,
     docker,
     duration,
+    environment,
     last_line,
     read_json,
     replace,
@@ -149,8 +150,8 @@ def preflight(host: Host, new: Host, way: Way) -> list[str]:
         )
     problems = rotate.problem(host)
     problems += server.ask(_OBSTACLES, seconds=str(way.seconds)).splitlines()
+    there = available(new)
     for database in server.databases():
-        there = available(new)
         problems += [
             f"the extension {name} in the database {database} is not in the image of Postgres {way.to}: drop it, or use an image that has it"
             for name in server.ask("SELECT extname FROM pg_extension;", database).splitlines()
@@ -447,10 +448,7 @@ def place(host: Host, version: str, operation: str) -> None:
 
 def version_of(container: str) -> str:
     """Return the major version that a container of the project is for; empty where there is none."""
-    found = docker(
-        "inspect", "--format={{range .Config.Env}}{{println .}}{{end}}", container, check=False
-    )
-    match = re.search(r"^PGDATA=/var/lib/postgresql/(\d+)/docker$", found, re.MULTILINE)
+    match = re.match(r"/var/lib/postgresql/(\d+)/docker$", environment(container).get("PGDATA", ""))
     return match[1] if match else ""
 
 
