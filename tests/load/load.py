@@ -3,6 +3,9 @@
     python tests/load/load.py run URL --rate 200 --seconds 60 --out DIR [--expect-zero]
     python tests/load/load.py check URL --rows DIR/rows.txt
 
+`--at ADDRESS` goes there whatever the URL's name is, and takes any certificate; `--follow` goes where a
+redirect leads, as a browser does, and sends no uploads, which can't be sent twice.
+
 `run` sends requests to the app in tests/apps/numbers (or `--app example`, in app) on a schedule,
 whether or not those before have been answered, until the seconds are over, the file DIR/stop
 appears, or SIGTERM or SIGINT comes. It leaves behind
@@ -26,9 +29,9 @@ import json
 import math
 import random
 import signal
+import socket
 import sys
 import time
-import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -38,6 +41,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 # How many of a hundred requests are of which kind. The names with _new open a connection each.
 MIX = {"get": 60, "get_new": 12, "post": 15, "post_new": 10, "slow": 2, "upload": 1}
@@ -69,6 +73,8 @@ class Settings:
     mix: dict[str, int] = field(default_factory=lambda: dict(MIX))
     prefix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
     max_open: int = 2000
+    at: str = ""
+    follow: bool = False
 
 
 @dataclass
@@ -117,8 +123,8 @@ class Load:
             enter = stack.enter_context
             self.rows_file = enter((self.settings.out / "rows.txt").open("w", buffering=1))
             self.failures = enter((self.settings.out / "failures.jsonl").open("w", buffering=1))
-            self.kept = await stack.enter_async_context(session(keep=True))
-            self.fresh = await stack.enter_async_context(session(keep=False))
+            self.kept = await stack.enter_async_context(session(keep=True, at=self.settings.at))
+            self.fresh = await stack.enter_async_context(session(keep=False, at=self.settings.at))
             self.start = loop.time()
             schedule = asyncio.create_task(self.schedule())
             watch = asyncio.create_task(self.watch())
@@ -210,7 +216,7 @@ class Load:
         async with at.request(
             method,
             self.settings.url + path,
-            allow_redirects=False,
+            allow_redirects=self.settings.follow,
             trace_request_ctx=request,
             **more,
         ) as response:
@@ -301,15 +307,37 @@ class Cats(Load):
         self.rows += 1
 
 
-def session(*, keep: bool) -> aiohttp.ClientSession:
+class Pinned(AbstractResolver):
+    """Every name is at one address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Return the address, whatever the name is."""
+        return [
+            ResolveResult(
+                hostname=host, host=self.address, port=port, family=family, proto=0, flags=0
+            )
+        ]
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+def session(*, keep: bool, at: str = "") -> aiohttp.ClientSession:
     """Return a session whose connections are kept, or one that opens a new one each time."""
+    # Who pins an address has a certificate that nobody else knows of.
+    where: dict[str, Any] = {"resolver": Pinned(at), "ssl": False} if at else {}
     trace = aiohttp.TraceConfig()
     trace.on_connection_reuseconn.append(_reused)
     result = aiohttp.ClientSession(
         connector=(
-            aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+            aiohttp.TCPConnector(limit=0, keepalive_timeout=30, **where)
             if keep
-            else aiohttp.TCPConnector(limit=0, force_close=True)
+            else aiohttp.TCPConnector(limit=0, force_close=True, **where)
         ),
         timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -372,11 +400,16 @@ def iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
-def missing(url: str, acknowledged: list[str], app: str = "numbers") -> list[str]:
+def missing(url: str, acknowledged: list[str], app: str = "numbers", at: str = "") -> list[str]:
     """Return the acknowledged rows that the site does not have; raise when it won't tell."""
-    path = "/rows" if app == "numbers" else "/"
-    with urllib.request.urlopen(f"{url}{path}", timeout=REQUEST_SECONDS) as answer:  # noqa: S310
-        rows = json.load(answer)
+
+    async def ask() -> Any:
+        path = "/rows" if app == "numbers" else "/"
+        async with session(keep=False, at=at) as own, own.get(f"{url}{path}") as answer:
+            answer.raise_for_status()
+            return json.loads(await answer.read())
+
+    rows = asyncio.run(ask())
     there = set(rows) if app == "numbers" else {cat["name"] for cat in rows}
     return [key for key in acknowledged if key not in there]
 
@@ -429,7 +462,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     check = verbs.add_parser("check", help="look for the rows of a run")
     check.add_argument("url", type=to_url, metavar="URL")
     check.add_argument("--rows", type=Path, required=True, metavar="FILE", help="a run's rows.txt")
+    run.add_argument("--follow", action="store_true", help="go where a redirect leads")
     for verb in (run, check):
+        verb.add_argument("--at", default="", metavar="ADDRESS", help="where every name is")
         verb.add_argument(
             "--app", choices=["numbers", "example"], default="numbers", help="what the site runs"
         )
@@ -438,12 +473,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> int:
     """Send the requests, tell what came of them, and return the exit code."""
-    names = ("url", "out", "rate", "seconds", "mix", "prefix", "max_open")
+    names = ("url", "out", "rate", "seconds", "mix", "prefix", "max_open", "at", "follow")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
     load = Load
     if args.app == "example":
         load, given = Cats, {"mix": CATS_MIX, **given}
+    elif args.follow:
+        given = {"mix": {**MIX, "upload": 0}, **given}
 
     async def main() -> dict[str, Any]:
         return await load(Settings(**given)).run()
@@ -465,7 +502,7 @@ def run(args: argparse.Namespace) -> int:
 def check(args: argparse.Namespace) -> int:
     """Tell whether the acknowledged rows are there, and return the exit code."""
     acknowledged = args.rows.read_text().splitlines()
-    lost = missing(args.url, acknowledged, args.app)
+    lost = missing(args.url, acknowledged, args.app, args.at)
     print(f"{len(acknowledged)} rows acknowledged, {len(lost)} missing", *lost[:10])
     return 1 if lost or not acknowledged else 0
 
@@ -475,7 +512,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
         return run(args) if args.verb == "run" else check(args)
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, aiohttp.ClientError) as error:
         print(f"load.py: {args.verb} {args.url} could not be done: {error}", file=sys.stderr)
         return 2
 

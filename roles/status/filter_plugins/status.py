@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+# A certificate of which a smaller part of its life is left should have been renewed long ago.
+NEARLY_OVER = 0.15
 
 
 def health_of(status: str) -> str:
@@ -22,12 +26,16 @@ def status_of(
     current: str,
     maintenance: bool = False,
     backups: str = "",
+    certificate: Mapping[str, Any] | None = None,
+    acme: str = "",
 ) -> dict[str, Any]:
     """Return the report on a project.
 
     `host` is what docker_host_info returned, `sizes` are lines of `du` (bytes, tab, path),
     `current` is the text of the file that names the serving release, `maintenance` says whether
-    visitors get the page of maintenance, `backups` is what the program on the host says of them.
+    visitors get the page of maintenance, `backups` is what the program on the host says of them,
+    `certificate` is what x509_certificate_info says of the one in use with its name, `acme` the text
+    of the file that tells what came of asking the CA.
     """
     containers = sorted(
         (
@@ -39,10 +47,13 @@ def status_of(
                 "since": re.sub(r"\s*\(.*\)$", "", item["Status"]),
                 # An image that was replaced has no name any more.
                 "image": re.sub(r"^sha256:(.{12}).*", r"\1", item["Image"]),
+                # One that is published for TCP and UDP is one.
                 "ports": sorted(
-                    f"{port['IP']}:{port['PublicPort']}"
-                    for port in item.get("Ports") or []
-                    if port.get("PublicPort")
+                    {
+                        f"{port['IP']}:{port['PublicPort']}"
+                        for port in item.get("Ports") or []
+                        if port.get("PublicPort")
+                    }
                 ),
             }
             for item in host["containers"]
@@ -60,6 +71,7 @@ def status_of(
         key=lambda volume: str(volume["name"]),
     )
     health = json.loads(backups) if backups else {"lines": [], "problems": []}
+    tls, tls_problems = tls_of(certificate or {}, acme, datetime.datetime.now(datetime.UTC))
     there = {container["part"] for container in containers}
     broken = [f"no {part} container" for part in parts if part not in there] + [
         f"{container['name']} is {container['health'] or container['state']}"
@@ -74,9 +86,39 @@ def status_of(
         "containers": containers,
         "volumes": volumes,
         "backups": health["lines"],
+        "tls": tls,
         "broken": broken,
-        "problems": broken + health["problems"],
+        "problems": broken + health["problems"] + tls_problems,
     }
+
+
+def tls_of(
+    certificate: Mapping[str, Any], acme: str, now: datetime.datetime
+) -> tuple[str, list[str]]:
+    """Return what there is to say of the certificate in use, and what is wrong with it.
+
+    Both are empty where there is none; see status_of for the arguments.
+    """
+    if not certificate:
+        return "", []
+    outcome = json.loads(acme) if acme else {"failed": False}
+    problems = [outcome["message"].rstrip(".")] if outcome["failed"] else []
+    if "not_after" not in certificate:
+        return "a certificate that can't be read", [*problems, "the certificate can't be read"]
+    begin, end = (
+        datetime.datetime.strptime(certificate[name], "%Y%m%d%H%M%SZ").replace(tzinfo=datetime.UTC)
+        for name in ("not_before", "not_after")
+    )
+    kind = certificate["name"].partition("-")[0]
+    by = f" of {certificate['issuer'].get('commonName', 'a CA')}" if kind != "selfsigned" else ""
+    names = [name.split(":", 1)[1] for name in certificate["subject_alt_name"] or []]
+    expired = now >= end
+    text = f"{kind}{by} for {', '.join(names)}, {'EXPIRED on' if expired else 'until'} {end:%Y-%m-%d %H:%M} UTC"
+    if expired:
+        problems.append(f"the certificate expired on {end:%Y-%m-%d %H:%M} UTC")
+    elif end - now < (end - begin) * NEARLY_OVER:
+        problems.append(f"the certificate expires on {end:%Y-%m-%d %H:%M} UTC and was not renewed")
+    return text, problems
 
 
 def size(count: int) -> str:
@@ -107,6 +149,8 @@ def status_table(report: Mapping[str, Any]) -> str:
     lines = [f"Project  {report['project']}", f"Release  {serving}"]
     if report["maintenance"]:
         lines.append("Closed   maintenance, until ./slipway maintenance -e on=false")
+    if report["tls"]:
+        lines.append(f"TLS      {report['tls']}")
     lines += [f"Backups  {line}" for line in report["backups"]]
     lines.append("")
     lines += table(
