@@ -232,6 +232,27 @@ def program(*command: str) -> Callable[[Part], Result]:
     return run
 
 
+def apart(name: str, *arguments: str) -> Callable[[Part], Result]:
+    """Return a part that is one program in an environment of its own, made from its lock file."""
+
+    def run(part: Part) -> Result:
+        lock = ROOT / "requirements" / f"{name}.txt"
+        home = ROOT / ".slipway" / name
+        stamp = home / ".lock"
+        if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+            shutil.rmtree(home, ignore_errors=True)
+            pip = str(home / "bin" / "pip")
+            if RUNNER.call(part, sys.executable, "-m", "venv", str(home)) or RUNNER.call(
+                part, pip, "install", "--quiet", "--no-compile", "--disable-pip-version-check",
+                "--require-hashes", "--requirement", str(lock),
+            ):  # fmt: skip
+                return Result(failed=1, reason=f"could not install {lock.relative_to(ROOT)}")
+            shutil.copyfile(lock, stamp)
+        return program(str(home / "bin" / name), *arguments)(part)
+
+    return run
+
+
 def on_files(*command: str, find: Callable[[], list[str]]) -> Callable[[Part], Result]:
     """Return a part that is one program on the files found."""
 
@@ -337,6 +358,7 @@ def all_parts() -> list[Part]:
         Part("mypy", lint, program("mypy", "."), seconds=10),
         Part("shellcheck", lint, on_files("shellcheck", find=shell_files)),
         Part("hadolint", lint, on_files("hadolint", find=docker_files)),
+        Part("checkov", lint, apart("checkov", "--config-file", ".checkov.yaml"), seconds=50),
         Part("unit", fast, pytest("tests/unit"), seconds=40),
         Part("app", fast, pytest("tests", cwd="app"), seconds=40),
     ]

@@ -3,8 +3,8 @@
     python tests/load/load.py run URL --rate 200 --seconds 60 --out DIR [--expect-zero]
     python tests/load/load.py check URL --rows DIR/rows.txt
 
-`--at ADDRESS` goes there whatever the URL's name is, and takes any certificate; `--follow` goes where a
-redirect leads, as a browser does, and sends no uploads, which can't be sent twice.
+`--at ADDRESS` goes there whatever the URL's name is, and takes any certificate; `--follow` goes
+where a redirect leads, as a browser does, and sends no uploads, which can't be sent twice.
 
 `run` sends requests to the app in tests/apps/numbers (or `--app example`, in app) on a schedule,
 whether or not those before have been answered, until the seconds are over, the file DIR/stop

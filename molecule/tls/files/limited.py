@@ -1,4 +1,4 @@
-"""An ACME server that has had enough: Pebble's directory, with an order counter that is always full."""
+"""An ACME server that has had enough: Pebble's directory, and no order is taken."""
 
 import http.server
 import json
@@ -41,6 +41,6 @@ class Limited(http.server.BaseHTTPRequestHandler):
 
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain("/srv/ca/ca.example.crt", "/srv/ca/ca.example.key")
-server = http.server.ThreadingHTTPServer(("0.0.0.0", 14001), Limited)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 14001), Limited)
 server.socket = context.wrap_socket(server.socket, server_side=True)
 server.serve_forever()

@@ -28,6 +28,15 @@ MODULES = "ansible_collections.community.crypto.plugins.modules"
 LEFT = 0.33
 # How long a CA may take with one step.
 PATIENCE = 300
+# The modules ask a CA that is down or limits its rate twenty times more. A deploy can't wait for
+# that, and the timer asks again anyway.
+PROGRAM = f"""
+import runpy, sys
+from {MODULES.removesuffix("modules")}module_utils._acme import acme
+acme.RETRY_COUNT = 1
+# A module takes an argument of the command line for its own.
+runpy.run_module(sys.argv.pop(), run_name="__main__", alter_sys=True)
+"""
 # How long nginx gets to take a certificate over.
 RELOAD = 20
 ASK = (
@@ -61,7 +70,7 @@ class Acme:
             environment["SSL_CERT_FILE"] = self.config["ca_file"]
         try:
             run = subprocess.run(
-                [sys.executable, "-m", f"{MODULES}.{name}"],
+                [sys.executable, "-c", PROGRAM, f"{MODULES}.{name}"],
                 # On standard input: arguments would show in the list of processes.
                 input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
                 capture_output=True, text=True, check=False, timeout=PATIENCE, env=environment,
@@ -107,8 +116,10 @@ class Acme:
             return self.module("acme_certificate_renewal_info", **arguments, use_ari=False)
 
     def get(self) -> str:
-        """Get a certificate and put it in use; return its name. Raises AcmeError, and changes nothing then."""
-        work = Path(tempfile.mkdtemp(prefix=".new-", dir=self.store.root))
+        """Get a certificate, put it in use and return its name; AcmeError means nothing changed."""
+        for left in self.store.root.glob(".order-*"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(prefix=".order-", dir=self.store.root))
         try:
             return self._get(work)
         finally:
@@ -213,7 +224,8 @@ class Acme:
             return "no certificate"
         kind = {"acme": f"one of {one.facts()['issuer']}", "selfsigned": "a self-signed one"}
         past = "expired on" if one.not_after < now() else "valid until"
-        return f"{kind.get(live.partition('-')[0], 'a provided one')}, {past} {one.not_after:%Y-%m-%d %H:%M} UTC"
+        what = kind.get(live.partition("-")[0], "a provided one")
+        return f"{what}, {past} {one.not_after:%Y-%m-%d %H:%M} UTC"
 
 
 def plain(text: str) -> str:
@@ -225,7 +237,7 @@ def plain(text: str) -> str:
     if details:
         told = list(dict.fromkeys(details))
         return f"{'; '.join(told)}{f' [{kinds[-1]}]' if kinds else ''}"[:500]
-    return re.sub(r"\s+", " ", text)[:500]
+    return re.sub(r"\s+", " ", text)[:500].rstrip(". ")
 
 
 def note(path: Path, **said: Any) -> None:
@@ -250,13 +262,17 @@ def run(acme: Acme, check: bool) -> tuple[dict[str, Any], int]:
         name = acme.get()
     except (AcmeError, OSError) as problem:
         message = (
-            f"The CA at {acme.directory} gave no certificate for {', '.join(acme.names)}: {problem}."
+            f"The CA at {acme.directory} gave no certificate for {', '.join(acme.names)}:"
+            f" {problem}."
             f" Meanwhile {acme.serves()} serves, and the timer tries again."
         )
         note(outcome, when=when, failed=True, message=message)
         return {"changed": False, "failed": True, "message": message}, 1
     facts = acme.store.read(name).facts()
-    message = f"A certificate of {facts['issuer']} for {', '.join(acme.names)}, valid until {facts['expires']}, is in use ({reason})."
+    message = (
+        f"A certificate of {facts['issuer']} for {', '.join(acme.names)},"
+        f" valid until {facts['expires']}, is in use ({reason})."
+    )
     note(outcome, when=when, failed=False, message=message)
     return {"changed": True, "message": message}, 0
 

@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: nginx_certificate
 short_description: Choose the front's certificate, and make it the one in use
 description:
-  - Holds a given certificate against its key, the site's names and the time before anything uses it.
+  - Holds a given certificate against its key, the site's names and the time, before anything
+    uses it.
 options:
   root:
     description: Directory of the certificates.
@@ -102,9 +103,10 @@ def acme(store: Store, names: list[str], directory: str) -> str:
     there = store.named("acme")
     wanted = {"directory": directory, "names": sorted(names)}
     fitting = [name for name in there if wanted.items() <= store.origin(name).items()]
-    if fitting or there:
-        return (fitting or there)[-1]
-    live = store.live
+    nearest: list[str] = fitting or there
+    if nearest:
+        return nearest[-1]
+    live: str = store.live
     return live if live and sound(store, live, names, datetime.timedelta()) else ""
 
 
@@ -129,7 +131,8 @@ def choose(module: Any, store: Store) -> dict[str, Any]:
         make = not force or not sound(store, name, given["selfsigned_names"], LEFT)
         force = force and make
     return {
-        "changed": bool(changed), "name": name, "kind": name.partition("-")[0], "make": make, "force": force,
+        "changed": bool(changed), "name": name, "kind": name.partition("-")[0],
+        "make": make, "force": force,
     }  # fmt: skip
 
 

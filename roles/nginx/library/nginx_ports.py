@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: nginx_ports
 short_description: Say whether the front may hold a port for later
 description:
-  - A port is published when a container is made, so one that is published only when TLS is turned on
-    costs a new container, and a gap. It is held before, where nobody else has it.
+  - A port is published when a container is made, so one that is published only when TLS is turned
+    on costs a new container, and a gap. It is held before, where nobody else has it.
 options:
   container:
     description: Name of the front's container.

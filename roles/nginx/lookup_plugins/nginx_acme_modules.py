@@ -1,4 +1,4 @@
-"""Pack the modules of community.crypto that renew a certificate on the host, without Ansible there."""
+"""Pack the modules of community.crypto that renew a certificate on the host."""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ class Certificate:
         """Read both.
 
         Raises:
-            CertificateError: when one of them is not what it should be, or they do not belong together.
+            CertificateError: when one is not what it should be, or they do not belong together.
+
         """
         blocks = PEM.findall(chain)
         if not blocks:
@@ -61,15 +62,15 @@ class Certificate:
                 if _public(one.public_key()) == _public(private.public_key())
             ]
             raise CertificateError(
-                f"the key belongs to certificate number {belongs[0]} of the chain, which must come first"
+                f"the key belongs to certificate {belongs[0]} of the chain, which must come first"
                 if belongs
                 else "the key does not belong to the certificate"
             )
-        for number, (one, issuer) in enumerate(zip(self.chain, self.chain[1:]), 1):
+        for number, (one, issuer) in enumerate(zip(self.chain, self.chain[1:], strict=False), 1):
             if not _issued(one, issuer):
                 raise CertificateError(
-                    f"certificate number {number + 1} of the chain ({_name(issuer.subject)}) did not issue the one"
-                    f" before it, which {_name(one.issuer)} issued"
+                    f"certificate {number + 1} of the chain ({_name(issuer.subject)}) did not issue"
+                    f" the one before it, which {_name(one.issuer)} issued"
                 )
 
     @property
@@ -118,20 +119,24 @@ class Certificate:
 
         Raises:
             CertificateError: when it is not for one of the names, has expired, or is of the future.
+
         """
         for one in self.chain:
             if now >= _moment(one, "after"):
                 raise CertificateError(
-                    f"the certificate of {_name(one.subject)} expired on {_moment(one, 'after'):%Y-%m-%d}"
+                    f"the certificate of {_name(one.subject)} expired on"
+                    f" {_moment(one, 'after'):%Y-%m-%d}"
                 )
             if now < _moment(one, "before"):
                 raise CertificateError(
-                    f"the certificate of {_name(one.subject)} is not valid before {_moment(one, 'before'):%Y-%m-%d %H:%M} UTC"
+                    f"the certificate of {_name(one.subject)} is not valid before"
+                    f" {_moment(one, 'before'):%Y-%m-%d %H:%M} UTC"
                 )
         missing = self.missing(names)
         if missing:
             raise CertificateError(
-                f"the certificate is for {', '.join(self.names) or 'no name'} and not for {', '.join(missing)}"
+                f"the certificate is for {', '.join(self.names) or 'no name'} and not for"
+                f" {', '.join(missing)}"
             )
 
     def facts(self) -> dict[str, Any]:
@@ -240,7 +245,7 @@ class Store:
         for name in self.named(kind)[:-keep]:
             if name != self.live:
                 shutil.rmtree(self.root / name, ignore_errors=True)
-        for left in self.root.glob(".new-*"):
+        for left in self.root.glob(f".new-{kind}-*"):
             shutil.rmtree(left, ignore_errors=True)
 
     def _write(self, name: str, part: str, text: str) -> bool:
@@ -256,7 +261,7 @@ class Store:
 
 def now() -> datetime.datetime:
     """Return the time, in UTC."""
-    return datetime.datetime.now(datetime.timezone.utc)
+    return datetime.datetime.now(datetime.timezone.utc)  # noqa: UP017 (Python 3.10)
 
 
 def _public(key: Any) -> bytes:
@@ -269,7 +274,8 @@ def _moment(one: Any, which: str) -> datetime.datetime:
     # With the zone since cryptography 42.
     found = getattr(one, f"not_valid_{which}_utc", None)
     if found is None:
-        found = getattr(one, f"not_valid_{which}").replace(tzinfo=datetime.timezone.utc)
+        zone = datetime.timezone.utc  # noqa: UP017 (Python 3.10)
+        found = getattr(one, f"not_valid_{which}").replace(tzinfo=zone)
     return found  # type: ignore[no-any-return]
 
 
@@ -292,7 +298,7 @@ def _name(name: Any) -> str:
 
 
 def _covers(own: str, name: str) -> bool:
-    """Say whether a name of a certificate covers a name of the site; a wildcard stands for one label."""
+    """Say whether a certificate's name covers a site's; a wildcard stands for one label."""
     own, name = own.lower(), name.lower()
     if own == name:
         return True

@@ -34,8 +34,8 @@ def status_of(
     `host` is what docker_host_info returned, `sizes` are lines of `du` (bytes, tab, path),
     `current` is the text of the file that names the serving release, `maintenance` says whether
     visitors get the page of maintenance, `backups` is what the program on the host says of them,
-    `certificate` is what x509_certificate_info says of the one in use with its name, `acme` the text
-    of the file that tells what came of asking the CA.
+    `certificate` is what x509_certificate_info says of the one in use with its name, `acme` the
+    text of the file that tells what came of asking the CA.
     """
     containers = sorted(
         (
@@ -102,7 +102,7 @@ def tls_of(
     if not certificate:
         return "", []
     outcome = json.loads(acme) if acme else {"failed": False}
-    problems = [outcome["message"].rstrip(".")] if outcome["failed"] else []
+    problems = [str(outcome["message"]).rstrip(".")] if outcome["failed"] else []
     if "not_after" not in certificate:
         return "a certificate that can't be read", [*problems, "the certificate can't be read"]
     begin, end = (
@@ -113,7 +113,8 @@ def tls_of(
     by = f" of {certificate['issuer'].get('commonName', 'a CA')}" if kind != "selfsigned" else ""
     names = [name.split(":", 1)[1] for name in certificate["subject_alt_name"] or []]
     expired = now >= end
-    text = f"{kind}{by} for {', '.join(names)}, {'EXPIRED on' if expired else 'until'} {end:%Y-%m-%d %H:%M} UTC"
+    verb = "EXPIRED on" if expired else "until"
+    text = f"{kind}{by} for {', '.join(names)}, {verb} {end:%Y-%m-%d %H:%M} UTC"
     if expired:
         problems.append(f"the certificate expired on {end:%Y-%m-%d %H:%M} UTC")
     elif end - now < (end - begin) * NEARLY_OVER:
