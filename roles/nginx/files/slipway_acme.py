@@ -72,7 +72,7 @@ class Acme:
             run = subprocess.run(
                 [sys.executable, "-c", PROGRAM, f"{MODULES}.{name}"],
                 # On standard input: arguments would show in the list of processes.
-                input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
+                input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments | {"_ansible_no_log": True}}),
                 capture_output=True, text=True, check=False, timeout=PATIENCE, env=environment,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
