@@ -210,12 +210,15 @@ def test_stapling_where_the_ca_offers_it(ca: CA, tmp_path: Path) -> None:
     [
         ("Failed.\n  Twice.", "Failed. Twice"),
         (
-            'Failed: {"type": "urn:ietf:params:acme:error:rateLimited", "detail": "too many"}',
-            "too many [rateLimited]",
+            "Giving up for https://ca/order with status 429. Error "
+            'urn:ietf:params:acme:error:rateLimited: "too many, retry tomorrow".',
+            "too many, retry tomorrow [rateLimited]",
         ),
         (
-            'x {"type": "urn:ietf:params:acme:error:dns", "detail": "no \\"A\\" record"} y',
-            'no \\"A\\" record [dns]',
+            'Failed. Error urn:ietf:params:acme:error:compound: "two problems" Subproblems:\n'
+            '(0) Error urn:ietf:params:acme:error:dns: "no "A" record for a"\n'
+            '(1) Error urn:ietf:params:acme:error:dns: "no "A" record for b".',
+            'two problems [compound]; no "A" record for a [dns]; no "A" record for b [dns]',
         ),
     ],
 )

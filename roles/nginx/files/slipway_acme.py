@@ -228,16 +228,17 @@ class Acme:
         return f"{what}, {past} {one.not_after:%Y-%m-%d %H:%M} UTC"
 
 
+# As community.crypto writes a CA's problem: Error urn:ietf:params:acme:error:KIND: "DETAIL"
+PROBLEM = re.compile(
+    r'urn:ietf:params:acme:error:(\w+)\)?: "(.*?)"(?=\.|\s*$|\s*\n|\s+Subproblems)', re.DOTALL
+)
+
+
 def plain(text: str) -> str:
-    """Return a module's message in one line, with what the CA says of the reason in front."""
-    details = re.findall(r'"detail": "((?:[^"\\]|\\.)*)"', text) or re.findall(
-        r"'detail': ['\"](.*?)['\"][,}]", text
-    )
-    kinds = re.findall(r"urn:ietf:params:acme:error:(\w+)", text)
-    if details:
-        told = list(dict.fromkeys(details))
-        return f"{'; '.join(told)}{f' [{kinds[-1]}]' if kinds else ''}"[:500]
-    return re.sub(r"\s+", " ", text)[:500].rstrip(". ")
+    """Return a module's message in one line; of a CA's answer its own words, and their kind."""
+    said = (f"{detail} [{kind}]" for kind, detail in PROBLEM.findall(text))
+    words = "; ".join(dict.fromkeys(said)) or text
+    return re.sub(r"\s+", " ", words)[:500].rstrip(". ")
 
 
 def note(path: Path, **said: Any) -> None:
