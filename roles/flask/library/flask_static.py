@@ -73,7 +73,8 @@ def copy(module: Any, own: Path) -> None:
     target.mkdir(parents=True)
     labels = [f"--label={name}={value}" for name, value in module.params["labels"].items()]
     code, _, err = module.run_command(
-        ["docker", "run", "--rm", "--network=none", "--user=root", "--entrypoint=/bin/sh",
+        ["docker", "run", "--rm", "--network=none", "--user=root", "--read-only", "--cap-drop=ALL",
+         "--security-opt=no-new-privileges:true", "--entrypoint=/bin/sh",
          *labels, f"--volume={target}:/static", module.params["image"],
          "-c", COPY, "sh", module.params["directory"]]
     )  # fmt: skip

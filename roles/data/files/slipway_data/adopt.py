@@ -159,13 +159,11 @@ def bring(found: Path, path: Path, names: list[str], own: bool) -> None:
 def ready(host: Host, directory: str) -> None:
     """Replace who may come in, and see that the directory was left in order or can be mended."""
     path = host.mountpoint / directory
-    there = path.stat()
     (path / "postmaster.pid").unlink(missing_ok=True)
     for name, text in (("pg_hba.conf", HBA), ("pg_ident.conf", "")):
         if (path / name).exists():
             (path / name).rename(path / f"{name}.before-slipway")
         replace(path / name, text)
-        shutil.chown(path / name, there.st_uid, there.st_gid)
     code, out, err = host.run_once("pg_controldata", f"/var/lib/postgresql/{directory}")
     if code:
         raise ProblemError(f"{path} is no database: {last_line(err or out)}")

@@ -30,7 +30,7 @@ AS_OWNER = 'PGPASSWORD=$(cat /run/secrets/postgres/password) exec "$@"'
 
 def within(container: str) -> list[str]:
     """Return the command that runs another in a container, with the owner's password."""
-    return ["docker", "exec", "-i", "--user=root", container, "sh", "-c", AS_OWNER, "sh"]
+    return ["docker", "exec", "-i", container, "sh", "-c", AS_OWNER, "sh"]
 
 
 def client(host: Host, *command: str) -> list[str]:

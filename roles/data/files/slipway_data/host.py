@@ -21,6 +21,11 @@ from typing import Any
 RENAME_EXCHANGE = 2
 AT_FDCWD = -100
 LOCKS = Path("/run/slipway")
+# What every container of the project may not: write outside of its mounts, and become more than it is.
+CLOSED = (
+    "--read-only", "--tmpfs=/tmp:size=64m,mode=1777",
+    "--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--pids-limit=500",
+)  # fmt: skip
 
 
 class ProblemError(Exception):
@@ -70,13 +75,15 @@ def table(rows: list[list[str]]) -> list[str]:
 
 
 def replace(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file's content in one step, on the disk for sure."""
+    """Replace a file's content in one step, on the disk for sure; its directory's owner has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    owner = path.parent.stat()
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    os.chown(name, owner.st_uid, owner.st_gid)
     Path(name).chmod(mode)
     Path(name).replace(path)
     sync(path.parent)
@@ -310,23 +317,24 @@ class Host:
         there = os.statvfs(self.mountpoint)
         return there.f_bavail * there.f_frsize
 
-    def run_once(self, *command: str, user: str = "postgres", options: tuple[str, ...] = ()) -> tuple[int, str, str]:  # fmt: skip
+    def run_once(self, *command: str, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
         """Run a command in a throw-away container that has the volume, and the repository."""
         operation = self.journal.entry.get("id", "look")
         name = f"{self.config.project}-{operation}-{len(self.journal.used)}"
         self.journal.used.append(name)
         return call(
             "docker", "run", "--rm", f"--name={name}", *self.options(operation), *options,
-            f"--user={user}", f"--entrypoint={command[0]}", self.config.image, *command[1:],
+            "--user=postgres", f"--entrypoint={command[0]}", self.config.image, *command[1:],
         )  # fmt: skip
 
     def options(self, operation: str, network: str = "") -> list[str]:
-        """Return the options of a throw-away container: labels, volume, repository, memory."""
+        """Return the options of a throw-away container: what it may do, volume, repository, limits."""
         config = self.config
         # One that shares another's network has its names as well.
         hosts = [] if network else config.backup.get("hosts", [])
         network = network or config.backup.get("network") or "none"
         return [
+            *CLOSED,
             f"--label=slipway.project={config.project}", "--label=slipway.part=data",
             f"--label=slipway.operation={operation}", "--pull=never", f"--network={network}",
             f"--volume={config.volume}:/var/lib/postgresql",
@@ -341,10 +349,9 @@ class Host:
     def make_directory(self, name: str) -> None:
         """Make a directory in the volume, Postgres's own."""
         version = name.split("/", maxsplit=1)[0]
-        script = 'for d; do [ -d "$d" ] || install -d -o postgres -g postgres -m 0700 "$d"; done'
+        script = 'for d; do [ -d "$d" ] || mkdir -m 0700 "$d"; done'
         code, out, err = self.run_once(
             "sh", "-c", script, "sh", f"/var/lib/postgresql/{version}", f"/var/lib/postgresql/{name}",
-            user="root",
         )  # fmt: skip
         if code:
             raise ProblemError(

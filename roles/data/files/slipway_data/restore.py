@@ -443,7 +443,6 @@ def begin_timeline(path: Path) -> None:
 
     Another one has gone on from its past meanwhile, and the newest is the one that counts.
     """
-    owner = path.stat()
     text = (path / "postgresql.auto.conf").read_text()
     nothing = "".join(
         f"recovery_target{one} = ''\n" for one in ("", "_time", "_name", "_lsn", "_xid")
@@ -454,8 +453,6 @@ def begin_timeline(path: Path) -> None:
         f"{text}\n{nothing}recovery_target_timeline = 'current'\nrestore_command = '{command}'\n",
     )
     replace(path / "recovery.signal", "")
-    for name in ("postgresql.auto.conf", "recovery.signal"):
-        shutil.chown(path / name, owner.st_uid, owner.st_gid)
 
 
 def put_back(host: Host, kept: Path, name: str) -> None:

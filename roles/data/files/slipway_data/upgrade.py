@@ -255,12 +255,10 @@ def make_cluster(host: Host, new: Host, directory: str) -> None:
 
 def carry_over(old: Path, new: Path) -> None:
     """Take who may come in, and what was set by ALTER SYSTEM, along into a new directory."""
-    owner = new.stat()
     for name in ("pg_hba.conf", "pg_ident.conf", "postgresql.auto.conf"):
         lines = (old / name).read_text().splitlines(keepends=True)
         kept = "".join(line for line in lines if not RECOVERY.match(line))
         replace(new / name, kept)
-        shutil.chown(new / name, owner.st_uid, owner.st_gid)
     replace(new / restore.MARKER, new.name)
 
 
