@@ -143,7 +143,7 @@ class Bench:
         with self.target() as target:
             code, out, err = self.host.run_once(
                 "sh", "-ec", 'zstd -dcq "$1/base/base.tar.zst" | tar -x -C "$2"', "sh",
-                self.path, f"/var/lib/postgresql/{target}", user="root",
+                self.path, f"/var/lib/postgresql/{target}",
             )  # fmt: skip
             if code:
                 raise ProblemError(f"the base backup was not unpacked: {last_line(err or out)}")

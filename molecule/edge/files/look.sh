@@ -1,12 +1,16 @@
+#!/usr/bin/env bash
 # Looks around from a shell inside a container, as whoever took it over would, and says what it found as YAML.
-# Arguments: addresses to try, each as NAME=HOST:PORT. No `set -e`: what fails is what is to be seen.
+# The secrets of other parts stand in $words, a variable of the shell alone, so that no process has them.
+# Arguments: services to try, each as NAME|HOST|PORT|what its answer has. No `set -e`: what fails is what is to be seen.
 list() { printf '%s:\n' "$1"; sort -u | sed "s/'/''/g; s/.*/  - '&'/"; }
 # What the engine puts into every container.
-engine='/(proc|sys|dev)(/|$)|/etc/(resolv.conf|hostname|hosts)$'
+engine='/((proc|sys|dev)(/|$| )|etc/(resolv.conf|hostname|hosts) )'
 
 printf 'uid: %s\ngroups: "%s"\n' "$(id -u)" "$(id -G)"
 sed -nE 's/^(CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):\s*(.*)/shell_\1: "\2"/p' /proc/self/status
 sed -nE 's/^(Uid|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):\s*(\S+).*/first_\1: "\2"/p' /proc/1/status
+
+for one in ipc mnt net pid uts; do printf 'namespace_%s: "%s"\n' "$one" "$(readlink "/proc/self/ns/$one")"; done
 
 # Written: the attempt itself, since modes and mounts are only half of it.
 for directory in / /bin /etc /home /lib /opt /root /run /run/secrets /sbin /srv /tmp /usr /usr/local/bin /var /var/lib /var/tmp /sys /proc/sys \
@@ -19,7 +23,7 @@ for file in /etc/passwd /etc/hosts /etc/resolv.conf /proc/sysrq-trigger /proc/sy
 done | list opened
 find / \( -path /proc -o -path /sys -o -path /dev/pts -o -path /dev/fd \) -prune -o \( -type d -o -type f \) -writable -print -prune 2>/dev/null | list writable
 find /sys /proc/sys -type f -writable 2>/dev/null | list kernel
-awk '{ split($6, options, ","); print $5, options[1], $(NF - 2) }' /proc/self/mountinfo | grep -vE "^$engine" | grep -v '^/ ' | sed 's/ [a-z]*$//' | list mounts
+awk '$5 != "/" { split($6, options, ","); print $5, options[1] }' /proc/self/mountinfo | grep -vE "^$engine" | list mounts
 awk '$5 == "/" { split($6, options, ","); print "root: " options[1] }' /proc/self/mountinfo
 
 # Gained: a program with the setuid bit, looked at while it runs.
@@ -36,11 +40,11 @@ chown 0 /proc/self/cwd/. /dev/shm 2>/dev/null && echo 'chown: true' || echo 'cho
 find / \( -path /proc -o -path /sys \) -prune -o -type s -print 2>/dev/null | sed 's/[0-9a-f]\{12\}/RELEASE/' | list sockets
 find / \( -path /proc -o -path /sys \) -prune -o -type b -print 2>/dev/null | list block_devices
 find /dev -type c 2>/dev/null | grep -v '^/dev/pts/' | list devices
-for directory in /proc/[0-9]*; do cat "$directory/comm" 2>/dev/null; done | grep -vE '^(bash|cat|sed|sort|sh|su|sleep)$' | list processes
+for directory in /proc/[0-9]*; do cat "$directory/comm" 2>/dev/null; done | grep -vE '^(bash|cat|grep|sed|sort|sleep|su)$' | list processes
 
 # Read: what lies where secrets lie, and wherever else a secret of another part would be found.
-find /run/secrets /etc/nginx/slipway/tls -type f -readable 2>/dev/null | list secrets
-for word in $words; do
+find /run/secrets /etc/nginx/slipway/tls -type f -readable 2>/dev/null | grep -E '^/run/|[.]pem$' | sed 's/selfsigned-[0-9a-f]*/NAME/' | list secrets
+for word in ${words:-}; do
   grep -rlsF -- "$word" /etc /home /mnt /opt /root /run /srv /tmp /var /proc/1/environ /proc/self/environ 2>/dev/null
 done | list canaries
 
@@ -52,11 +56,16 @@ if [ -r /sys/fs/cgroup/cpu.max ]; then read -r quota period </sys/fs/cgroup/cpu.
   quota=$(limit - cpu/cpu.cfs_quota_us) period=$(limit - cpu/cpu.cfs_period_us)
 fi
 echo "cpus: $(awk -v quota="$quota" -v period="$period" 'BEGIN { print (quota + 0 > 0 ? quota / period : "none") }')"
-awk '{ print $1 }' /proc/sys/net/ipv4/ip_unprivileged_port_start | sed 's/^/first_port: /'
 
 # Reached.
+# An answer counts, not a connection: what is outside may be a proxy that takes every one.
 for target; do
-  address=${target#*=}
-  timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1"' "${address%:*}" "${address##*:}" 2>/dev/null && echo "${target%%=*}"
+  IFS='|' read -r name host port answer <<<"$target"
+  question='GET / HTTP/1.0\r\n\r\n'
+  # A request for TLS, to which Postgres says yes or no.
+  [ "$port" != 5432 ] || question='\0\0\0\010\004\322\026\057'
+  # shellcheck disable=SC2016
+  timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "$2" >&3 && head -c 400 <&3' "$host" "$port" "$question" 2>/dev/null |
+    grep -qaE "$answer" && echo "$name"
 done | list reached
 awk 'NR > 1 && $2 == "00000000" { print $1 }' /proc/net/route | list routes
