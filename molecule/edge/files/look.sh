@@ -2,7 +2,7 @@
 # Looks around from a shell inside a container, as whoever took it over would, and says what it found as YAML.
 # The secrets of other parts stand in $words, a variable of the shell alone, so that no process has them.
 # Arguments: services to try, each as NAME|HOST|PORT|what its answer has. No `set -e`: what fails is what is to be seen.
-list() { printf '%s:\n' "$1"; sort -u | sed "s/'/''/g; s/.*/  - '&'/"; }
+list() { printf '%s:\n' "$1"; LC_ALL=C sort -u | sed "s/'/''/g; s/.*/  - '&'/"; }
 # What the engine puts into every container.
 engine='/((proc|sys|dev)(/|$| )|etc/(resolv.conf|hostname|hosts) )'
 
@@ -40,7 +40,7 @@ chown 0 /proc/self/cwd/. /dev/shm 2>/dev/null && echo 'chown: true' || echo 'cho
 find / \( -path /proc -o -path /sys \) -prune -o -type s -print 2>/dev/null | sed 's/[0-9a-f]\{12\}/RELEASE/' | list sockets
 find / \( -path /proc -o -path /sys \) -prune -o -type b -print 2>/dev/null | list block_devices
 find /dev -type c 2>/dev/null | grep -v '^/dev/pts/' | list devices
-for directory in /proc/[0-9]*; do cat "$directory/comm" 2>/dev/null; done | grep -vE '^(bash|cat|grep|sed|sort|sleep|su)$' | list processes
+printf 'first: %s\n' "$(cat /proc/1/comm)"
 
 # Read: what lies where secrets lie, and wherever else a secret of another part would be found.
 find /run/secrets /etc/nginx/slipway/tls -type f -readable 2>/dev/null | grep -E '^/run/|[.]pem$' | sed 's/selfsigned-[0-9a-f]*/NAME/' | list secrets
@@ -61,11 +61,11 @@ echo "cpus: $(awk -v quota="$quota" -v period="$period" 'BEGIN { print (quota + 
 # An answer counts, not a connection: what is outside may be a proxy that takes every one.
 for target; do
   IFS='|' read -r name host port answer <<<"$target"
-  question='GET / HTTP/1.0\r\n\r\n'
+  question='GET / HTTP/1.0\r\n\r\n' bytes=400
   # A request for TLS, to which Postgres says yes or no.
-  [ "$port" != 5432 ] || question='\0\0\0\010\004\322\026\057'
+  [ "$port" != 5432 ] || { question='\0\0\0\010\004\322\026\057' bytes=1; }
   # shellcheck disable=SC2016
-  timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "$2" >&3 && head -c 400 <&3' "$host" "$port" "$question" 2>/dev/null |
+  timeout 2 bash -c 'exec 3<>"/dev/tcp/$0/$1" && printf "$2" >&3 && head -c "$3" <&3' "$host" "$port" "$question" "$bytes" 2>/dev/null |
     grep -qaE "$answer" && echo "$name"
 done | list reached
 awk 'NR > 1 && $2 == "00000000" { print $1 }' /proc/net/route | list routes
