@@ -1,8 +1,8 @@
 """Send a site requests that nobody should send, and say what it made of them.
 
-malformed.py HOST PORT COUNT SEED NAME PATH: over TLS where PORT is 443. One seed sends the same
-requests, whose Host is NAME, and which post to PATH. Prints as JSON how many of each kind got which
-status, and the answers that show an error of the server.
+malformed.py SCHEME HOST PORT COUNT SEED NAME PATH: http or https; one seed sends the same requests, whose
+Host is NAME, and which post to PATH. Prints as JSON how many of each kind got which status, and the
+answers that show an error of the server.
 """
 
 from __future__ import annotations
@@ -259,9 +259,9 @@ def send(site: Site, tls: ssl.SSLContext | None, request: bytes) -> bytes:
 
 def main() -> int:
     """Send them all, and print the report."""
-    host, port, count, seed, name, path = sys.argv[1:7]
+    scheme, host, port, count, seed, name, path = sys.argv[1:8]
     site = Site(host, int(port), name.encode(), path.encode())
-    tls = context() if site.port == 443 else None
+    tls = context() if scheme == "https" else None
     dice = random.Random(int(seed))  # noqa: S311 (nothing to guess)
     requests = []
     for number in range(int(count)):
