@@ -1,8 +1,8 @@
 """Send a site requests that nobody should send, and say what it made of them.
 
-malformed.py SCHEME HOST PORT COUNT SEED NAME PATH: http or https; one seed sends the same requests, whose
-Host is NAME, and which post to PATH. Prints as JSON how many of each kind got which status, and the
-answers that show an error of the server.
+malformed.py SCHEME HOST PORT COUNT SEED NAME PATH: one seed sends the same requests, whose Host is
+NAME, and which post to PATH. Prints as JSON how many of each kind got which status, and the answers
+that show an error of the server.
 """
 
 from __future__ import annotations
