@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
 
 firewall = importlib.import_module("roles.firewall.filter_plugins.firewall")
+table = importlib.import_module("roles.firewall.library.firewall_table")
 status = importlib.import_module("roles.status.filter_plugins.status")
 
 
@@ -74,3 +76,24 @@ def test_status_says_what_is_open() -> None:
     text, problems = status.firewall_of("")
     assert text == "not loaded"
     assert len(problems) == 1
+
+
+def test_the_parts_of_projects_add_up(tmp_path: Path) -> None:
+    """One project's part changes nothing of another's, and the last takes the base with it."""
+    store = table.Store(str(tmp_path / "firewall"))
+
+    def keep(project: str, base: str, part: str) -> str:
+        text: str = store.text(base, project, part)
+        files = store.wanted(base, project, part, empty=not text)
+        assert table.differ(files)
+        table.write(files)
+        assert not table.differ(files)
+        return text
+
+    assert keep("one", "base\n", "one\n") == f"{table.NOTHING}base\none\n"
+    assert keep("two", "base\n", "two\n") == f"{table.NOTHING}base\none\ntwo\n"
+    # Whoever leaves does not know the base.
+    assert keep("one", "", "") == f"{table.NOTHING}base\ntwo\n"
+    assert store.base.read_text() == f"{table.NOTHING}base\n{store.include()}"
+    assert keep("two", "", "") == ""
+    assert not list(tmp_path.iterdir())

@@ -143,7 +143,8 @@ def write(files: dict[Path, str | None]) -> None:
         new.write_text(text)
         new.chmod(0o640)
         new.replace(path)
-    for path in files:
+    # The directory of the parts first, which is in that of the base.
+    for path in reversed(files):
         if path.parent.is_dir() and not any(path.parent.iterdir()):
             path.parent.rmdir()
 
