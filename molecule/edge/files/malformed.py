@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-CLIENTS = 8
+CLIENTS = 24
 # Of a request that is not complete there comes no answer; nginx would wait for the rest.
 PATIENCE = 0.5
 END = b"\r\n"
