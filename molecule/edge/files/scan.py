@@ -44,7 +44,7 @@ def wire() -> None:
 
 def nmap(version: int, *arguments: str) -> dict[str, list[int]]:
     """Return the ports by their state; those that are named by nmap in a lump are left out."""
-    fast = ("-n", "-Pn", "--max-retries", "1", "-T4", "-oX", "-")
+    fast = ("-n", "-Pn", "--max-retries", "2", "-T4", "-oX", "-")
     six = ("-6",) if version == 6 else ()
     found = ET.fromstring(run("nmap", *fast, *six, *arguments, HOST[version]))  # noqa: S314 (nmap's own)
     states: dict[str, list[int]] = {}
@@ -60,7 +60,7 @@ def nmap(version: int, *arguments: str) -> dict[str, list[int]]:
 def scan() -> dict[str, dict[str, list[int]]]:
     """Return what a scan from the namespace sees."""
     udp = ("-sU", "--top-ports", str(UDP_PORTS), "--min-rate", "500")
-    tcp = ("-sS", "-p-", "--min-rate", "20000")
+    tcp = ("-sS", "-p-", "--min-rate", "10000")
     return {
         "tcp4": nmap(4, *tcp), "tcp6": nmap(6, *tcp), "udp4": nmap(4, *udp), "udp6": nmap(6, *udp),
     }  # fmt: skip
