@@ -28,6 +28,7 @@ def status_of(
     backups: str = "",
     certificate: Mapping[str, Any] | None = None,
     acme: str = "",
+    firewall: str | None = None,
 ) -> dict[str, Any]:
     """Return the report on a project.
 
@@ -35,7 +36,8 @@ def status_of(
     `current` is the text of the file that names the serving release, `maintenance` says whether
     visitors get the page of maintenance, `backups` is what the program on the host says of them,
     `certificate` is what x509_certificate_info says of the one in use with its name, `acme` the
-    text of the file that tells what came of asking the CA.
+    text of the file that tells what came of asking the CA, `firewall` what nft lists of what may
+    come in, None where there is to be no firewall.
     """
     containers = sorted(
         (
@@ -72,6 +74,7 @@ def status_of(
     )
     health = json.loads(backups) if backups else {"lines": [], "problems": []}
     tls, tls_problems = tls_of(certificate or {}, acme, datetime.datetime.now(datetime.UTC))
+    wall, wall_problems = firewall_of(firewall)
     there = {container["part"] for container in containers}
     broken = [f"no {part} container" for part in parts if part not in there] + [
         f"{container['name']} is {container['health'] or container['state']}"
@@ -87,9 +90,21 @@ def status_of(
         "volumes": volumes,
         "backups": health["lines"],
         "tls": tls,
+        "firewall": wall,
         "broken": broken,
-        "problems": broken + health["problems"] + tls_problems,
+        "problems": broken + health["problems"] + tls_problems + wall_problems,
     }
+
+
+def firewall_of(listed: str | None) -> tuple[str, list[str]]:
+    """Return what a firewall lets in by the listing of nft, and what is wrong with it."""
+    if listed is None:
+        return "", []
+    matches = [line.strip() for line in listed.splitlines() if line.strip().endswith(" accept")]
+    if not matches:
+        return "not loaded", ["the firewall is not loaded, `./slipway deploy` loads it"]
+    opened = [match.removesuffix(" accept").replace(" dport", "") for match in matches]
+    return f"closed but for {', '.join(dict.fromkeys(opened))}", []
 
 
 def tls_of(
@@ -152,6 +167,8 @@ def status_table(report: Mapping[str, Any]) -> str:
         lines.append("Closed   maintenance, until ./slipway maintenance -e on=false")
     if report["tls"]:
         lines.append(f"TLS      {report['tls']}")
+    if report["firewall"]:
+        lines.append(f"Firewall {report['firewall']}")
     lines += [f"Backups  {line}" for line in report["backups"]]
     lines.append("")
     lines += table(
