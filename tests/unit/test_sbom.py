@@ -1,4 +1,4 @@
-"""The bill of materials: what an image says of itself, in CycloneDX that its own validator takes."""
+"""The bill of materials: what an image says of itself, in valid CycloneDX."""
 
 from __future__ import annotations
 

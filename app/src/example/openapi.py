@@ -78,6 +78,7 @@ def document() -> Json:
     kept = _schema(Cat)
     kept["properties"] = {"id": {"type": "integer"}} | kept["properties"]
     kept["required"] = ["id", *kept["required"]]
+    kept |= {"title": "KeptCat", "description": "A cat with its id."}
     error: Json = {
         "type": "object",
         "properties": {"error": text},

@@ -40,12 +40,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-# The metadata of a distribution are a mail's header: name and version come before the first blank line.
+# A distribution's metadata are the header of a mail, which ends with the first blank line.
 ASK = r"""
 . /etc/os-release; printf '%s\t%s\n' "$ID" "$VERSION_ID"; echo
-dpkg-query --show --showformat '${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n'; echo
+dpkg-query --show \
+  --showformat '${db:Status-Status}\t${Package}\t${Version}\t${Architecture}\n'; echo
 find / -xdev -type f -path '*.dist-info/METADATA' 2>/dev/null | sort | while IFS= read -r file; do
-  sed -n '/^\r*$/q; s/^Name: */N /p; s/^Version: */V /p; s/^License-Expression: */L /p' "$file" | tr '\n' '\t'; echo
+  sed -n '/^\r*$/q; s/^Name: */N /p; s/^Version: */V /p; s/^License-Expression: */L /p' "$file" |
+    tr '\n' '\t'; echo
 done
 """
 
