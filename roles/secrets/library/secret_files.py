@@ -21,7 +21,7 @@ author: [Slipway]
 RETURN = r"""
 secrets:
   description:
-    - Each with C(name), C(path), C(owner), C(mode), C(users), and the C(seconds) since it was written.
+    - Each with C(name), C(path), C(owner), C(mode), C(users), and C(seconds) since it was written.
   type: list
   elements: dict
   returned: success
