@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Plant strings that are found again, and look for them where no secret may be.
 
-    canaries.py plant DIRECTORY HOST NAME...   an inventory whose secrets are canaries, as plain YAML
-    canaries.py watch KNOWN OUT STOP           the processes that have one in their arguments or environment
-    canaries.py search KNOWN SECRETS... -- PATH...   every file that holds one and is not below SECRETS
-    canaries.py stream KNOWN                   whether standard input has one
+    plant DIRECTORY HOST NAME...   an inventory whose secrets are canaries, for a site of that name
+    watch KNOWN OUT STOP           the processes that have one in arguments or environment
+    search KNOWN MEANT... -- PATH...   every file below PATH that holds one and is not below MEANT
+    stream KNOWN                   whether standard input has one
 
 KNOWN is a JSON file with the strings, by name; only its path is ever an argument.
 """
@@ -40,7 +40,7 @@ def plant(directory: Path, host: str, names: list[str]) -> None:
 
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
     alternatives.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
     certificate = (
