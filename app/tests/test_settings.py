@@ -72,3 +72,20 @@ def test_start_stops_with_a_sentence() -> None:
     )
     assert run.returncode == 1
     assert run.stderr == "example: POSTGRES_HOST is not set: set it in the environment.\n"
+
+
+def test_secret_key_and_hosts(tmp_path: Path) -> None:
+    """The key is optional, read from its file, and shows in no repr; the hosts are a list."""
+    assert Settings.from_environ(GOOD).secret_key is None
+    assert Settings.from_environ(GOOD).trusted_hosts == ()
+    file = tmp_path / "key"
+    file.write_text("from file\n")
+    settings = Settings.from_environ(
+        GOOD | {"SECRET_KEY_FILE": str(file), "TRUSTED_HOSTS": "cats.example, .cats.test,"}
+    )
+    assert settings.secret_key == "from file"  # noqa: S105
+    assert "from file" not in repr(settings)
+    assert settings.trusted_hosts == ("cats.example", ".cats.test")
+    file.unlink()
+    with pytest.raises(SettingsError, match=r"SECRET_KEY_FILE names .* can't be read"):
+        Settings.from_environ(GOOD | {"SECRET_KEY_FILE": str(file)})

@@ -31,7 +31,7 @@ def test_header_comes_first(template: Path) -> None:
 
 def dockerfile(**overrides: Any) -> str:
     """Return the Dockerfile of an application."""
-    known = {"__flask_sdist": SDIST, "slipway_project": "shop"}
+    known = {"__flask_sdist": SDIST, "slipway_project": "shop", "__flask_secret_mounts": False}
     return render("flask", "Dockerfile.j2", **{**known, **overrides})
 
 
@@ -48,6 +48,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "flask_runtime_packages": ["libpq5"],
     },
 }
+VARIANTS |= {
+    f"{name}, BuildKit": {
+        **variant,
+        "__flask_secret_mounts": True,
+        "flask_build_pip_conf": "pip.conf",
+    }
+    for name, variant in VARIANTS.items()
+}
+CLASSIC = [name for name in VARIANTS if not name.endswith("BuildKit")]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -68,7 +77,19 @@ def instructions(text: str) -> list[str]:
     return [line for line in "\n".join(lines).replace("\\\n", " ").splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", sorted(set(VARIANTS) - set(CLASSIC)))
+def test_buildkit_shows_the_settings_to_the_steps_alone(variant: str) -> None:
+    """A password of a package index is copied into no layer."""
+    text = instructions(dockerfile(**VARIANTS[variant]))
+    assert not [line for line in text if line.startswith("COPY") and "network" in line]
+    steps = [line for line in text if "/network/env" in line]
+    assert len(steps) >= 2
+    for line in steps:
+        assert "--mount=type=secret,id=env,target=/network/env,required=true" in line
+        assert "--mount=type=secret,id=pip.conf,target=/network/pip.conf,required=true" in line
+
+
+@pytest.mark.parametrize("variant", CLASSIC)
 def test_dockerfile_suits_the_classic_builder(variant: str) -> None:
     """An engine without buildx knows neither mounts nor here-documents."""
     text = dockerfile(**VARIANTS[variant])

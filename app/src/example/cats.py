@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, cast
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from werkzeug.routing import IntegerConverter
 
 from example.database import Connection, Database
@@ -20,9 +20,18 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(max_length=100), AfterValidator(_storable)]
+def _whole(number: object) -> object:
+    """Return 5000 for 5000.0: to JSON they are the same integer."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+Text = Annotated[
+    str,
+    Field(max_length=100, json_schema_extra={"pattern": r"^[^\u0000]*$"}),
+    AfterValidator(_storable),
+]
 # The range of Postgres' integer.
-Price = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+Price = Annotated[int, Field(ge=-(2**31), le=2**31 - 1), BeforeValidator(_whole)]
 
 
 class CatPrice(BaseModel):

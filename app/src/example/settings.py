@@ -15,7 +15,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """Where Postgres is, and how long to wait for it."""
+    """Where Postgres is, how long to wait for it, and what the front knows."""
 
     host: str
     port: int
@@ -24,6 +24,10 @@ class Settings:
     database: str
     patience: float = 15.0
     pool_size: int = 4
+    # What signs cookies; without one there are no sessions.
+    secret_key: str | None = field(default=None, repr=False)
+    # Host names that are served, empty for any.
+    trusted_hosts: tuple[str, ...] = ()
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -32,11 +36,19 @@ class Settings:
             host=_required(environ, "POSTGRES_HOST"),
             port=_number("POSTGRES_PORT", _required(environ, "POSTGRES_PORT"), 1, 65535),
             user=_required(environ, "POSTGRES_USER"),
-            password=_password(environ),
+            password=_secret(environ, "POSTGRES_PASSWORD"),
             database=_required(environ, "POSTGRES_DB"),
             patience=_number("POSTGRES_PATIENCE", environ.get("POSTGRES_PATIENCE") or "15", 1, 300),
             pool_size=_number(
                 "POSTGRES_POOL_SIZE", environ.get("POSTGRES_POOL_SIZE") or "4", 1, 100
+            ),
+            secret_key=(
+                _secret(environ, "SECRET_KEY")
+                if environ.get("SECRET_KEY_FILE") or environ.get("SECRET_KEY")
+                else None
+            ),
+            trusted_hosts=tuple(
+                name.strip() for name in environ.get("TRUSTED_HOSTS", "").split(",") if name.strip()
             ),
         )
 
@@ -80,25 +92,21 @@ def _number(name: str, text: str, low: int, high: int) -> int:
     return int(text)
 
 
-def _password(environ: Mapping[str, str]) -> str:
-    """Return the password: the file goes before the variable."""
-    name = environ.get("POSTGRES_PASSWORD_FILE")
+def _secret(environ: Mapping[str, str], variable: str) -> str:
+    """Return a secret that must be there: the file goes before the variable."""
+    name = environ.get(f"{variable}_FILE")
     if not name:
-        if not environ.get("POSTGRES_PASSWORD"):
-            raise SettingsError(
-                "POSTGRES_PASSWORD_FILE is not set, nor is POSTGRES_PASSWORD: set one of them."
-            )
-        return environ["POSTGRES_PASSWORD"]
+        if not environ.get(variable):
+            raise SettingsError(f"{variable}_FILE is not set, nor is {variable}: set one of them.")
+        return environ[variable]
     try:
-        password = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+        secret = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise SettingsError(
-            f"POSTGRES_PASSWORD_FILE names {name}, which can't be read: {error.strerror}."
+            f"{variable}_FILE names {name}, which can't be read: {error.strerror}."
         ) from error
     except ValueError as error:
-        raise SettingsError(
-            f"POSTGRES_PASSWORD_FILE names {name}, which is not UTF-8 text."
-        ) from error
-    if not password:
-        raise SettingsError(f"POSTGRES_PASSWORD_FILE names {name}, which is empty.")
-    return password
+        raise SettingsError(f"{variable}_FILE names {name}, which is not UTF-8 text.") from error
+    if not secret:
+        raise SettingsError(f"{variable}_FILE names {name}, which is empty.")
+    return secret

@@ -156,6 +156,14 @@ def resolved(
     }
 
 
+def digest(image: Mapping[str, Any]) -> str:
+    """Return the digest that the registry gave an image which was just pulled.
+
+    The engine names it once for each registry that it came from: the digest is that of the content.
+    """
+    return str(image["RepoDigests"][-1]).rpartition("@")[2]
+
+
 def complaint(result: Mapping[str, Any]) -> str:
     """Return what a failed build says is wrong: the first error line of apt, mmdebstrap or a step.
 
@@ -180,6 +188,7 @@ class FilterModule:
             "base_images_complaint": complaint,
             "base_images_debian_candidates": debian_candidates,
             "base_images_debian_refusals": debian_refusals,
+            "base_images_digest": digest,
             "base_images_find": lambda candidate, images: find(candidate["name"], images),
             "base_images_missing": missing,
             "base_images_registry_candidates": registry_candidates,

@@ -67,7 +67,8 @@ def change(module: Any) -> list[str]:
         # It is no longer made of what its name was derived from.
         (directory / "renewed").touch(0o400)
     # The file with the old one comes last, for whoever has to begin again.
-    for path in [*sorted((directory / "env").glob("[!.]*")), own]:
+    kept = [path for name in ("env", "files") for path in sorted((directory / name).glob("[!.]*"))]
+    for path in [*kept, own]:
         text = path.read_text() if path.exists() else ""
         wanted = new if path == own else renewed(text, old, new)
         if text == wanted:

@@ -23,7 +23,9 @@ options:
     type: path
     required: true
   lock_file:
-    description: Name of a pip requirements file with pinned dependencies, looked up in the source.
+    description:
+      - Name of a pip requirements file with pinned dependencies, looked up in the source.
+      - Without it a C(requirements.txt) counts in which every line has a hash.
     type: str
     default: requirements.lock
 author: [Slipway]
@@ -59,6 +61,10 @@ IGNORED = shutil.ignore_patterns(
     "__pycache__", "*.pyc", "*.egg-info", ".venv", "venv", ".tox", ".nox", "build", "dist",
     ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store", "node_modules",
 )  # fmt: skip
+
+
+# What counts as a lock file beside the one that was named, where it has hashes.
+OTHER_LOCK = "requirements.txt"
 
 
 class SdistError(Exception):
@@ -165,6 +171,11 @@ def build(tree: Path) -> Path:
     return next((scratch / "out").glob("*.tar.gz"))
 
 
+def has_hashes(text: str) -> bool:
+    """Say whether a pip requirements file gives hashes, so that it is a lock file."""
+    return re.search(r"(^|\s)--hash=\w+:[0-9a-f]+", text) is not None
+
+
 def describe(sdist: Path, lock_file: str) -> dict[str, Any]:
     """Return name, version, hash and lock of an sdist; raise SdistError when it is none."""
     try:
@@ -181,9 +192,14 @@ def describe(sdist: Path, lock_file: str) -> dict[str, Any]:
             stream = archive.extractfile(info)
             assert stream is not None
             metadata = email.parser.BytesParser().parsebytes(stream.read())
-            lock = members.get(f"{info.name.split('/')[0]}/{lock_file}")
-            text = archive.extractfile(lock) if lock else None
-            lock_text = text.read().decode() if text else ""
+            lock_text = ""
+            for name in (lock_file, OTHER_LOCK):
+                member = members.get(f"{info.name.split('/')[0]}/{name}")
+                text = archive.extractfile(member) if member else None
+                lock_text = text.read().decode() if text else ""
+                if lock_text and (name == lock_file or has_hashes(lock_text)):
+                    break
+                lock_text = ""
     except (tarfile.TarError, EOFError, OSError) as problem:
         raise SdistError(
             f"flask_source {sdist} cannot be read as an sdist ({problem}): "
@@ -216,8 +232,10 @@ def sdist_of(source: Path, cache: Path, lock_file: str) -> dict[str, Any]:
         shutil.rmtree(made.parent.parent)
         sdists = [kept / made.name]
     found = describe(sdists[0], lock_file)
-    if not found["lock"] and (source / lock_file).is_file():
-        found["lock"] = (source / lock_file).read_text()
+    for name in (lock_file, OTHER_LOCK):
+        text = (source / name).read_text() if (source / name).is_file() else ""
+        if not found["lock"] and (name == lock_file or has_hashes(text)):
+            found["lock"] = text
     return found
 
 
