@@ -83,7 +83,8 @@ class Acme:
         said: dict[str, Any] = json.loads(line)
         if said.get("failed"):
             raise AcmeError(plain(str(said.get("msg", "no message"))))
-        return said
+        # What is only to be shown can't be handed to a module again.
+        return {key: said[key] for key in said.keys() - {"warnings", "deprecations", "invocation"}}
 
     def due(self) -> str:
         """Return why a certificate has to be got; nothing when the one in use is good."""
@@ -100,7 +101,10 @@ class Acme:
         except CertificateError as problem:
             return str(problem)
         found = self._renewal(live)
-        return str(found["msg"]) if found["should_renew"] else ""
+        if not found["should_renew"]:
+            return ""
+        by_ari = "the CA wants it renewed by now (ARI)"
+        return by_ari if "ARI" in str(found["msg"]) else "a third of its life is left"
 
     def _renewal(self, live: str) -> dict[str, Any]:
         """Ask when the certificate in use should be renewed: the CA, else its age."""
