@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.unit.rendering import evaluate
+
 PATH = Path(__file__).parents[2] / "roles/base_images/filter_plugins/base_images.py"
 spec = importlib.util.spec_from_file_location("base_images_filters", PATH)
 assert spec is not None
@@ -176,3 +178,20 @@ def test_resolved_leaves_the_id_empty_where_there_is_no_image() -> None:
 def test_complaint_is_the_first_error(result: dict[str, str], sentence: str) -> None:
     """Whoever said it, and in whatever wrapping."""
     assert filters.complaint(result) == sentence
+
+
+@pytest.mark.parametrize(("wanted", "strange"), [("17", []), ("18", ["17"])])
+def test_digest_of_another_postgres_is_seen(wanted: str, strange: list[str]) -> None:
+    """A digest says nothing of the version that it stands for, its image does."""
+    there = [
+        {"Id": A, "Config": {"Env": ["PATH=/bin", "PG_MAJOR=17"]}},
+        {"Id": B, "Config": {"Env": ["PG_MAJOR=15"]}},
+    ]
+    found = evaluate(
+        "base_images",
+        "__base_images_other_postgres",
+        __base_images_info={"images": there},
+        base_images_resolved={"postgres": {"name": "postgres@" + A, "id": A}},
+        base_images_postgres_version=wanted,
+    )
+    assert found == strange
