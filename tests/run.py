@@ -344,7 +344,7 @@ SECONDS = {
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
-LONG = ("soak", "crashes")
+LONG = ("soak", "crashes", "elsewhere")
 
 
 def all_parts() -> list[Part]:
