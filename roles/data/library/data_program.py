@@ -8,6 +8,7 @@ module: data_program
 short_description: Put the program that works on a project's data onto the host
 description:
   - Writes the program's files and its configuration where they differ, in one go.
+  - Has systemd run it at each start of the host, where a unit is given.
   - Tells whether the database's files are there, whether an operation on them was killed, and
     whether a change of the password is not finished.
 options:
@@ -27,6 +28,14 @@ options:
     description: What it holds.
     type: dict
     required: true
+  unit:
+    description: Name of a systemd service for the start of the host, empty without systemd.
+    type: str
+    default: ""
+  unit_text:
+    description: What that holds.
+    type: str
+    default: ""
 author: [Slipway]
 """
 
@@ -66,6 +75,24 @@ def write(path: Path, text: str, mode: int, check: bool) -> bool:
     return True
 
 
+def at_boot(name: str, text: str, check: bool) -> bool:
+    """Have systemd run a service at each start of the host; return whether that is new.
+
+    The link is what `systemctl enable` makes of `WantedBy=multi-user.target`.
+    """
+    units = Path("/etc/systemd/system")
+    link = units / "multi-user.target.wants" / name
+    written = write(units / name, text, 0o644, check)
+    enabled = link.is_symlink()
+    if not check:
+        if not enabled:
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(units / name)
+        if written or not enabled:
+            subprocess.run(["systemctl", "daemon-reload"], check=True)
+    return written or not enabled
+
+
 def mountpoint(volume: str) -> Path | None:
     """Return where a volume lies; none where there is no engine or no volume."""
     try:
@@ -91,6 +118,8 @@ def main() -> None:
             "files": {"type": "dict", "required": True},
             "config_file": {"type": "path", "required": True},
             "config": {"type": "dict", "required": True},
+            "unit": {"type": "str", "default": ""},
+            "unit_text": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -103,6 +132,8 @@ def main() -> None:
     ]
     text = json.dumps(given["config"], indent=1, sort_keys=True) + "\n"
     changed.append(write(Path(given["config_file"]), text, 0o600, check))
+    if given["unit"]:
+        changed.append(at_boot(given["unit"], given["unit_text"], check))
     there = mountpoint(given["config"]["volume"])
     own = Path(given["config"]["state_dir"]) / "data"
     module.exit_json(

@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: docker_engine_facts
 short_description: Tell what Docker Engine a host has
 description:
-  - Asks the engine for its version through its socket and looks for what comes with it.
+  - Asks the engine through its socket for its version and for what there is in it, and looks for
+    what comes with it.
   - Needs neither the C(requests) library nor a Docker client, so it works on a bare host.
 options:
   socket:
@@ -29,6 +30,9 @@ dockerd: {description: Path of the daemon or an empty string., type: str, return
 ours: {description: Whether Slipway installed it., type: bool, returned: always}
 buildx: {description: Whether its client has the buildx plugin., type: bool, returned: always}
 requests: {description: Whether this Python has the library., type: bool, returned: always}
+networks: {description: Each network by name - internal and options., type: dict, returned: always}
+volumes: {description: Where each volume lies - by name., type: dict, returned: always}
+containers: {description: Each container by name - healthy or not., type: dict, returned: always}
 """
 
 import http.client
@@ -60,18 +64,36 @@ class SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def version_of(path: str) -> dict[str, Any]:
-    """Return the engine's answer to a request for its version, or nothing when none answers."""
+def ask(path: str, what: str) -> Any:
+    """Return what the engine answers to a request, or nothing when none answers."""
     connection = SocketConnection(path)
     try:
-        connection.request("GET", "/version")
+        connection.request("GET", what)
         answer = connection.getresponse()
-        found = json.loads(answer.read()) if answer.status == 200 else {}
+        return json.loads(answer.read()) if answer.status == 200 else {}
     except (OSError, ValueError, http.client.HTTPException):
         return {}
     finally:
         connection.close()
-    return found if isinstance(found, dict) else {}
+
+
+def contents(path: str) -> dict[str, Any]:
+    """Return the engine's networks, volumes and containers, by name."""
+    networks = ask(path, "/networks") or []
+    volumes = (ask(path, "/volumes") or {}).get("Volumes") or []
+    containers = ask(path, "/containers/json?all=1") or []
+    return {
+        "networks": {
+            one["Name"]: {"internal": one["Internal"], "options": one["Options"] or {}}
+            for one in networks
+        },
+        "volumes": {one["Name"]: one["Mountpoint"] for one in volumes},
+        "containers": {
+            name.lstrip("/"): {"healthy": "(healthy)" in one["Status"]}
+            for one in containers
+            for name in one["Names"]
+        },
+    }
 
 
 def has_buildx() -> bool:
@@ -92,7 +114,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    version = version_of(module.params["socket"])
+    version = ask(module.params["socket"], "/version")
     module.exit_json(
         changed=False,
         answers=bool(version),
@@ -102,6 +124,7 @@ def main() -> None:
         ours=Path(module.params["marker"]).exists(),
         buildx=has_buildx(),
         requests=importlib.util.find_spec("requests") is not None,
+        **contents(module.params["socket"]),
     )
 
 

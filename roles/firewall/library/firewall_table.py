@@ -42,6 +42,7 @@ author: [Slipway]
 RETURN = r"""
 trial: {description: Name of a trial to be confirmed or empty., type: str, returned: always}
 last: {description: Whether no project has a part any more., type: bool, returned: always}
+service: {description: Whether a service loads them at a start., type: bool, returned: always}
 """
 
 import os
@@ -59,6 +60,7 @@ TABLE = "inet slipway"
 NOTHING = f"table {TABLE} {{\n}}\ndelete table {TABLE}\n"
 # Gone after a reboot, as the trials themselves.
 TRIALS = Path("/run/slipway-firewall")
+SERVICE = Path("/etc/systemd/system/slipway-firewall.service")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Whoever renames the former rules has the say: the host that takes them back, or the play that
 # keeps the new ones.
@@ -200,7 +202,12 @@ def main() -> None:
     store = Store(given["directory"])
     text = store.text(given["base"], given["project"], given["part"])
     files = store.wanted(given["base"], given["project"], given["part"], empty=not text)
-    answer: dict[str, Any] = {"changed": False, "trial": "", "last": not text}
+    answer: dict[str, Any] = {
+        "changed": False,
+        "trial": "",
+        "last": not text,
+        "service": SERVICE.exists(),
+    }
     try:
         if given["confirm"]:
             former = TRIALS / f"{given['confirm']}.nft"

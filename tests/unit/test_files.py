@@ -1,0 +1,63 @@
+"""Writing a directory of small files: owner, mode, and nothing written twice."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import pytest
+
+files = importlib.import_module("roles.flask.library.flask_files")
+
+UID = os.getuid()
+
+
+def mode(path: Path) -> int:
+    """Return a path's permissions."""
+    return path.stat().st_mode & 0o7777
+
+
+@pytest.fixture(autouse=True)
+def own_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave owners alone where the tests are not run by root."""
+    if UID:
+        monkeypatch.setattr(os, "chown", lambda *_: None)
+
+
+def test_a_file_is_closed_and_replaced_aside(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    assert files.write(path, "first", UID, 0o400, check=False)
+    first = path.stat().st_ino
+    assert mode(path) == 0o400
+    assert files.write(path, "second", UID, 0o400, check=False)
+    assert path.read_text() == "second"
+    assert path.stat().st_ino != first
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(UID != 0, reason="owners are root's to give")
+def test_what_is_as_it_should_be_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    assert files.write(path, "text", 0, 0o644, check=False)
+    before = path.stat()
+    assert not files.write(path, "text", 0, 0o644, check=False)
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    path.chmod(0o600)
+    assert files.write(path, "text", 0, 0o644, check=False)
+    assert mode(path) == 0o644
+
+
+@pytest.mark.skipif(UID != 0, reason="owners are root's to give")
+def test_a_directory_belongs_to_the_user_and_to_nobody_else(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b"
+    assert files.make(path, 10001, 0o500, check=False)
+    assert (path.stat().st_uid, mode(path)) == (10001, 0o500)
+    assert path.parent.stat().st_uid == 0
+    assert not files.make(path, 10001, 0o500, check=False)
+
+
+def test_check_mode_writes_nothing(tmp_path: Path) -> None:
+    assert files.make(tmp_path / "a", UID, 0o700, check=True)
+    assert files.write(tmp_path / "a" / "b", "text", UID, 0o400, check=True)
+    assert list(tmp_path.iterdir()) == []
