@@ -26,6 +26,7 @@ def own_group(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_is_closed_and_replaced_aside(tmp_path: Path) -> None:
+    """A secret is nobody else's from its first byte."""
     path = tmp_path / "secret"
     assert files.write(path, "first", UID, 0o400, check=False)
     first = path.stat().st_ino
@@ -38,6 +39,7 @@ def test_a_file_is_closed_and_replaced_aside(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(UID != 0, reason="owners are root's to give")
 def test_what_is_as_it_should_be_is_left_alone(tmp_path: Path) -> None:
+    """A second run changes nothing, and a wrong mode is mended."""
     path = tmp_path / "file"
     assert files.write(path, "text", 0, 0o644, check=False)
     before = path.stat()
@@ -50,6 +52,7 @@ def test_what_is_as_it_should_be_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(UID != 0, reason="owners are root's to give")
 def test_a_directory_belongs_to_the_user_and_to_nobody_else(tmp_path: Path) -> None:
+    """What is above it stays root's."""
     path = tmp_path / "a" / "b"
     assert files.make(path, 10001, 0o500, check=False)
     assert (path.stat().st_uid, mode(path)) == (10001, 0o500)
@@ -58,6 +61,7 @@ def test_a_directory_belongs_to_the_user_and_to_nobody_else(tmp_path: Path) -> N
 
 
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
+    """Check mode says that it would."""
     assert files.make(tmp_path / "a", UID, 0o700, check=True)
     assert files.write(tmp_path / "a" / "b", "text", UID, 0o400, check=True)
     assert list(tmp_path.iterdir()) == []
