@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-files = importlib.import_module("roles.flask.library.flask_files")
+files = importlib.import_module("plugins.modules.write_files")
 
 UID = os.getuid()
 

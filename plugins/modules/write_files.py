@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: flask_files
+module: write_files
 short_description: Write a directory of small files in one go
 description:
   - Makes the directories and writes the files that differ, each aside and then renamed.
@@ -33,9 +33,9 @@ options:
     type: str
     required: true
   directory_mode:
-    description: Mode of the directory and those below it, octal.
+    description: Mode of the directory and those below it, octal; none leaves one that is there alone.
     type: str
-    required: true
+    default: ""
 author: [Slipway]
 """
 
@@ -57,13 +57,13 @@ def own(path: Path, uid: int, mode: int, check: bool) -> bool:
     return True
 
 
-def make(path: Path, uid: int, mode: int, check: bool) -> bool:
+def make(path: Path, uid: int, mode: int | None, check: bool) -> bool:
     """Make a directory; return whether it was not there as it should be."""
     if path.is_dir():
-        return own(path, uid, mode, check)
+        return mode is not None and own(path, uid, mode, check)
     if not check:
         path.mkdir(parents=True, mode=0o700)
-        own(path, uid, mode, check)
+        own(path, uid, 0o700 if mode is None else mode, check)
     return True
 
 
@@ -91,13 +91,14 @@ def main() -> None:
             "files": {"type": "dict", "default": {}, "no_log": True},
             "uid": {"type": "int", "default": 0},
             "mode": {"type": "str", "required": True},
-            "directory_mode": {"type": "str", "required": True},
+            "directory_mode": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     given = module.params
     root = Path(given["directory"])
-    mode, directory_mode = int(given["mode"], 8), int(given["directory_mode"], 8)
+    mode = int(given["mode"], 8)
+    directory_mode = int(given["directory_mode"], 8) if given["directory_mode"] else None
     wanted = {root} | {root / name for name in given["directories"]}
     for name in given["files"]:
         path = (root / name).parent
