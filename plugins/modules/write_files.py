@@ -33,7 +33,7 @@ options:
     type: str
     required: true
   directory_mode:
-    description: Mode of the directory and those below it, octal; none leaves one that is there alone.
+    description: Mode of the directory and those below it, octal; none leaves what is there alone.
     type: str
     default: ""
 author: [Slipway]
