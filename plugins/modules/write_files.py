@@ -9,7 +9,7 @@ short_description: Write a directory of small files in one go
 description:
   - Makes the directories and writes the files that differ, each aside and then renamed.
   - One module for all of them; a copy for each would take a second each.
-  - Shows no content, neither as a difference nor in the host's journal.
+  - What is secret needs C(no_log) of the task.
 options:
   directory:
     description: Directory of the files; what is above it is made as root's.
@@ -67,6 +67,11 @@ def make(path: Path, uid: int, mode: int | None, check: bool) -> bool:
     return True
 
 
+def read(path: Path) -> str:
+    """Return a file's text; nothing where there is none."""
+    return path.read_text(errors="replace") if path.is_file() else ""
+
+
 def write(path: Path, text: str, uid: int, mode: int, check: bool) -> bool:
     """Write a file; return whether it was not there as it should be."""
     data = text.encode()
@@ -88,7 +93,7 @@ def main() -> None:
         argument_spec={
             "directory": {"type": "path", "required": True},
             "directories": {"type": "list", "elements": "str", "default": []},
-            "files": {"type": "dict", "default": {}, "no_log": True},
+            "files": {"type": "dict", "default": {}},
             "uid": {"type": "int", "default": 0},
             "mode": {"type": "str", "required": True},
             "directory_mode": {"type": "str", "default": ""},
@@ -108,11 +113,20 @@ def main() -> None:
     changed = [
         make(path, given["uid"], directory_mode, module.check_mode) for path in sorted(wanted)
     ]
+    before = {name: read(root / name) for name in given["files"]}
     changed += [
         write(root / name, str(text), given["uid"], mode, module.check_mode)
         for name, text in given["files"].items()
     ]
-    module.exit_json(changed=any(changed))
+    diff = [
+        {
+            "before_header": str(root / name), "after_header": str(root / name),
+            "before": before[name], "after": str(text),
+        }
+        for name, text in given["files"].items()
+        if before[name] != str(text)
+    ]  # fmt: skip
+    module.exit_json(changed=any(changed), **({"diff": diff} if module._diff else {}))
 
 
 if __name__ == "__main__":

@@ -97,3 +97,18 @@ def test_the_parts_of_projects_add_up(tmp_path: Path) -> None:
     assert store.base.read_text() == f"{table.NOTHING}base\n{store.include()}"
     assert keep("two", "", "") == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_open_stays_so_until_the_front_has_left_it(tmp_path: Path) -> None:
+    """The new ports come first, and what is there and wanted is left as it is."""
+    rule = "add rule inet slipway allowed tcp dport {} accept\n".format
+    store = table.Store(str(tmp_path))
+    store.parts.mkdir()
+    (store.parts / "example.nft").write_text("# by hand\n" + rule(22) + rule(80) + rule(443))
+    assert store.kept("example", rule(22) + rule(8080)) == (
+        rule(22) + rule(8080) + rule(80) + rule(443),
+        [rule(80).strip(), rule(443).strip()],
+    )
+    before = (store.parts / "example.nft").read_text()
+    assert store.kept("example", rule(22) + rule(80)) == (before, [rule(443).strip()])
+    assert store.kept("other", rule(22)) == (rule(22), [])

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+
 Candidates = dict[str, dict[str, Any]]
 RECIPE_LABEL = "org.slipway.recipe"
 
@@ -156,12 +158,18 @@ def resolved(
     }
 
 
-def digest(image: Mapping[str, Any]) -> str:
-    """Return the digest that the registry gave an image which was just pulled.
+def digest(image: Mapping[str, Any], name: str) -> str:
+    """Return the digest that the registry gave an image which was just pulled by a name.
 
-    The engine names it once for each registry that it came from: the digest is that of the content.
+    The engine names one for each registry that the image came from, and they may differ.
     """
-    return str(image["RepoDigests"][-1]).rpartition("@")[2]
+    repository = name.rpartition(":")[0] if ":" in name.rpartition("/")[2] else name
+    for one in image["RepoDigests"]:
+        known, _, text = str(one).rpartition("@")
+        # It leaves out the host of its default registry.
+        if known == repository or repository.endswith("/" + known):
+            return text
+    raise AnsibleFilterError(f"base_images: the registry gave no digest for {name}")
 
 
 def complaint(result: Mapping[str, Any]) -> str:

@@ -52,9 +52,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
 class SocketConnection(http.client.HTTPConnection):
     """An HTTP connection to a unix socket."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, patience: int) -> None:
         """Remember the path."""
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=patience)
         self.path = path
 
     def connect(self) -> None:
@@ -64,24 +64,33 @@ class SocketConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def ask(path: str, what: str) -> Any:
-    """Return what the engine answers to a request, or nothing when none answers."""
-    connection = SocketConnection(path)
+def ask(path: str, what: str, patience: int = 10) -> Any:
+    """Return what the engine answers to a request, None when none answers within some seconds."""
+    connection = SocketConnection(path, patience)
     try:
         connection.request("GET", what)
         answer = connection.getresponse()
-        return json.loads(answer.read()) if answer.status == 200 else {}
+        return json.loads(answer.read()) if answer.status == 200 else None
     except (OSError, ValueError, http.client.HTTPException):
-        return {}
+        return None
     finally:
         connection.close()
 
 
 def contents(path: str) -> dict[str, Any]:
-    """Return the engine's networks, volumes and containers, by name."""
-    networks = ask(path, "/networks") or []
-    volumes = (ask(path, "/volumes") or {}).get("Volumes") or []
-    containers = ask(path, "/containers/json?all=1") or []
+    """Return the engine's networks, volumes and containers, by name.
+
+    Raises:
+        OSError: when it does not answer; a busy engine is no empty one.
+
+    """
+    said = {}
+    for what in ("/networks", "/volumes", "/containers/json?all=1"):
+        said[what] = ask(path, what, patience=60)
+        if said[what] is None:
+            raise OSError(f"the engine does not answer to {what} on {path}")
+    networks, volumes, containers = said.values()
+    volumes = volumes["Volumes"] or []
     return {
         "networks": {
             one["Name"]: {"internal": one["Internal"], "options": one["Options"] or {}}
@@ -114,7 +123,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    version = ask(module.params["socket"], "/version")
+    version = ask(module.params["socket"], "/version") or {}
+    found: dict[str, Any] = {"networks": {}, "volumes": {}, "containers": {}}
+    if version:
+        try:
+            found = contents(module.params["socket"])
+        except OSError as problem:
+            module.fail_json(msg=str(problem))
     module.exit_json(
         changed=False,
         answers=bool(version),
@@ -124,7 +139,7 @@ def main() -> None:
         ours=Path(module.params["marker"]).exists(),
         buildx=has_buildx(),
         requests=importlib.util.find_spec("requests") is not None,
-        **contents(module.params["socket"]),
+        **found,
     )
 
 

@@ -32,6 +32,10 @@ options:
     description: After how many seconds rules that were not confirmed are taken back.
     type: int
     default: 30
+  keep:
+    description: Whether what the project's part on the host lets in stays open besides.
+    type: bool
+    default: false
   confirm:
     description: Name of a trial, as this module returned it, whose rules are to be kept.
     type: str
@@ -42,6 +46,7 @@ author: [Slipway]
 RETURN = r"""
 trial: {description: Name of a trial to be confirmed or empty., type: str, returned: always}
 last: {description: Whether no project has a part any more., type: bool, returned: always}
+kept: {description: Rules that are there because of I(keep)., type: list, returned: always}
 service: {description: Whether a service loads them at a start., type: bool, returned: always}
 """
 
@@ -111,6 +116,19 @@ class Store:
             parts[project] = part
         whole = base or self.own_base()
         return NOTHING + whole + "".join(parts[name] for name in sorted(parts)) if parts else ""
+
+    def kept(self, project: str, part: str) -> tuple[str, list[str]]:
+        """Return a part with what the one on the disk lets in besides, and those rules."""
+        path = self.parts / f"{project}.nft"
+        before = path.read_text() if path.exists() else ""
+        more = [
+            line
+            for line in before.splitlines()
+            if line.endswith(" accept") and line not in part.splitlines()
+        ]
+        if set(part.splitlines()) <= set(before.splitlines()):
+            return before, more
+        return part + "".join(f"{line}\n" for line in more), more
 
     def own_base(self) -> str:
         """Return the base that was written before, without what stands around it."""
@@ -193,6 +211,7 @@ def main() -> None:
             "base": {"type": "str", "default": ""},
             "part": {"type": "str", "default": ""},
             "seconds": {"type": "int", "default": 30},
+            "keep": {"type": "bool", "default": False},
             "confirm": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
@@ -200,12 +219,17 @@ def main() -> None:
     os.umask(0o027)
     given: dict[str, Any] = module.params
     store = Store(given["directory"])
-    text = store.text(given["base"], given["project"], given["part"])
-    files = store.wanted(given["base"], given["project"], given["part"], empty=not text)
+    part: str = given["part"]
+    kept: list[str] = []
+    if given["keep"]:
+        part, kept = store.kept(given["project"], part)
+    text = store.text(given["base"], given["project"], part)
+    files = store.wanted(given["base"], given["project"], part, empty=not text)
     answer: dict[str, Any] = {
         "changed": False,
         "trial": "",
         "last": not text,
+        "kept": kept,
         "service": SERVICE.exists(),
     }
     try:

@@ -55,7 +55,8 @@ class Acme:
     def __init__(self, config: dict[str, Any]) -> None:
         """Take the configuration that the nginx role wrote."""
         self.config = config
-        self.store = Store(Path(config["root"]), config["uid"], config["gid"])
+        # Older versions of Ansible write numbers as text.
+        self.store = Store(Path(config["root"]), int(config["uid"]), int(config["gid"]))
         self.challenges = Path(config["challenges"])
         self.names: list[str] = config["names"]
         self.directory: str = config["directory"]
@@ -213,10 +214,13 @@ class Acme:
         return "" if code == 0 else out.strip()[-300:]
 
     def _docker(self, *command: str) -> tuple[int, str]:
-        run = subprocess.run(
-            ["docker", "exec", self.config["container"], *command],
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
+        try:
+            run = subprocess.run(
+                ["docker", "exec", self.config["container"], *command],
+                capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return 1, "the engine did not answer within 60 s"
         return run.returncode, run.stdout + run.stderr
 
     def serves(self) -> str:
@@ -255,20 +259,26 @@ def note(path: Path, **said: Any) -> None:
 
 def run(acme: Acme, check: bool) -> tuple[dict[str, Any], int]:
     """Get a certificate where that is due; return what to say and the exit code."""
-    reason = acme.due()
-    if check or not reason:
-        message = (
-            f"Would get a certificate for {', '.join(acme.names)}: {reason}." if reason else ""
-        )
-        return {"changed": bool(reason), "message": message}, 0
     when = f"{now():%Y-%m-%dT%H:%M:%SZ}"
     outcome = Path(acme.config["outcome"])
     try:
+        reason = acme.due()
+        if check:
+            would = f"Would get a certificate for {', '.join(acme.names)}: {reason}."
+            return {"changed": bool(reason), "message": would if reason else ""}, 0
+        if not reason:
+            if outcome.exists() and json.loads(outcome.read_text())["failed"]:
+                # What failed is not wanted any more.
+                note(outcome, when=when, failed=False, message=f"{acme.serves()} is in use.")
+            return {"changed": False, "message": ""}, 0
         name = acme.get()
-    except (AcmeError, OSError) as problem:
+    # Whatever it is: a site that serves goes on, a deploy as well, and somebody has to be told.
+    except Exception as problem:
+        known = isinstance(problem, (AcmeError, OSError))
+        what = str(problem) if known else f"{type(problem).__name__}: {problem}"
         message = (
             f"The CA at {acme.directory} gave no certificate for {', '.join(acme.names)}:"
-            f" {problem}."
+            f" {what}."
             f" Meanwhile {acme.serves()} serves, and the timer tries again."
         )
         note(outcome, when=when, failed=True, message=message)

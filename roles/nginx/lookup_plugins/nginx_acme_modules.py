@@ -20,6 +20,7 @@ _raw:
 """
 
 import importlib
+import os
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -88,5 +89,8 @@ class LookupModule(LookupBase):
         """Return the path of the archive."""
         path = Path(constants.DEFAULT_LOCAL_TMP) / "acme-modules.zip"
         if not path.exists():
-            pack(path)
+            # Several hosts are worked on at once, each by a process of its own.
+            own = path.with_name(f"{path.name}.{os.getpid()}")
+            pack(own)
+            own.replace(path)
         return [str(path)]

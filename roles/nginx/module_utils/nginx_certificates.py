@@ -84,6 +84,11 @@ class Certificate:
         return str(self.leaf.fingerprint(hashes.SHA256()).hex())
 
     @property
+    def not_before(self) -> datetime.datetime:
+        """Return since when all certificates of the chain are valid, in UTC."""
+        return max(_moment(one, "before") for one in self.chain)
+
+    @property
     def not_after(self) -> datetime.datetime:
         """Return when the first certificate of the chain expires, in UTC."""
         return min(_moment(one, "after") for one in self.chain)

@@ -29,6 +29,7 @@ def status_of(
     certificate: Mapping[str, Any] | None = None,
     acme: str = "",
     firewall: str | None = None,
+    tls_wanted: bool = True,
 ) -> dict[str, Any]:
     """Return the report on a project.
 
@@ -37,7 +38,8 @@ def status_of(
     visitors get the page of maintenance, `backups` is what the program on the host says of them,
     `certificate` is what x509_certificate_info says of the one in use with its name, `acme` the
     text of the file that tells what came of asking the CA, `firewall` what nft lists of what may
-    come in, None where there is to be no firewall.
+    come in, None where there is to be no firewall; `tls_wanted` says whether the inventory wants
+    TLS, without which a certificate is only kept.
     """
     containers = sorted(
         (
@@ -74,6 +76,9 @@ def status_of(
     )
     health = json.loads(backups) if backups else {"lines": [], "problems": []}
     tls, tls_problems = tls_of(certificate or {}, acme, datetime.datetime.now(datetime.UTC))
+    if tls and not tls_wanted:
+        tls += "; nginx_tls is off, and it is kept for who comes by https until nginx/tls/live goes"
+        tls_problems = []
     wall, wall_problems = firewall_of(firewall)
     there = {container["part"] for container in containers}
     broken = [f"no {part} container" for part in parts if part not in there] + [

@@ -60,6 +60,15 @@ def is_so(what: str, unit: str) -> bool:
     return asked.returncode == 0
 
 
+def needs_reload(unit: str) -> bool:
+    """Ask systemd whether it knows an older text of a unit."""
+    asked = subprocess.run(
+        ["systemctl", "show", "--property=NeedDaemonReload", "--value", unit],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return asked.stdout.strip() == "yes"
+
+
 def write(path: Path, text: str) -> None:
     """Replace a file in one step."""
     new = path.with_name(f".{path.name}.new")
@@ -74,6 +83,8 @@ def keep(name: str, texts: dict[str, str], check: bool) -> tuple[bool, dict[str,
     before = {unit: (UNITS / unit).read_text() if (UNITS / unit).exists() else "" for unit in texts}
     stale = [unit for unit, text in texts.items() if before[unit] != text]
     enabled, active = is_so("enabled", timer), is_so("active", timer)
+    # A run that was killed had written them and told nobody.
+    untold = not stale and any(needs_reload(unit) for unit in texts)
     diff = {
         "before": "".join(before[unit] for unit in stale),
         "after": "".join(texts[unit] for unit in stale),
@@ -81,13 +92,13 @@ def keep(name: str, texts: dict[str, str], check: bool) -> tuple[bool, dict[str,
     if not check:
         for unit in stale:
             write(UNITS / unit, texts[unit])
-        if stale:
+        if stale or untold:
             systemctl("daemon-reload")
         if not enabled:
             systemctl("enable", timer)
-        if timer in stale or not active:
+        if timer in stale or untold or not active:
             systemctl("restart", timer)
-    return bool(stale) or not (enabled and active), diff
+    return bool(stale) or untold or not (enabled and active), diff
 
 
 def remove(name: str, units: list[str], check: bool) -> bool:
