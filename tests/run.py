@@ -23,6 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".slipway" / "test"
+MODULES = LOGS / "modules"
 CACHE = Path(os.environ.get("HOME", "/root")) / ".cache" / "slipway" / "test"
 LABEL = "slipway.test"
 # Two test hosts keep two cores busy; more only wait for each other.
@@ -496,6 +497,9 @@ def main() -> int:
     os.chdir(ROOT)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     LOGS.mkdir(parents=True, exist_ok=True)
+    # See tests/callback/module_cache.py.
+    shutil.rmtree(MODULES, ignore_errors=True)
+    os.environ["SLIPWAY_TEST_MODULES"] = str(MODULES)
     words = sys.argv[1:]
     chosen = choose(words, all_parts())
     began = time.monotonic()
