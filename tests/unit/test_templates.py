@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.rendering import ROLES, ROOT, render
+from tests.unit.rendering import ROLES, ROOT, evaluate, render
 
 BIN = Path(sys.executable).parent
 TEMPLATES = sorted(path.relative_to(ROLES) for path in ROLES.glob("*/templates/**/*.j2"))
@@ -197,6 +197,32 @@ def test_build_environment_has_the_proxies(tmp_path: Path) -> None:
     assert found["no_proxy"] == "a,b"
     assert "https_proxy" not in found
     assert "proxy" not in "\n".join(instructions(dockerfile(flask_build_http_proxy=proxy)))
+
+
+# flask: the names that a release trusts
+
+
+@pytest.mark.parametrize(
+    ("before", "names", "trusted"),
+    [
+        ("", ["a.example", "*.b.example"], "a.example,.b.example,localhost"),
+        ("a.example,localhost", ["a.example"], "a.example,localhost"),
+        ("a.example,localhost", ["b.example"], "a.example,localhost,b.example"),
+        # The next deploy of the same is the same release.
+        ("a.example,localhost,b.example", ["b.example"], "a.example,localhost,b.example"),
+    ],
+)
+def test_a_release_trusts_the_names_of_the_one_before(
+    before: str, names: list[str], trusted: str
+) -> None:
+    """nginx passes them on until it has read its new configuration; the order stays."""
+    found = evaluate(
+        "flask",
+        "__flask_hosts_env.TRUSTED_HOSTS",
+        flask_trusted_hosts=names,
+        __flask_note={"trusted_hosts": before},
+    )
+    assert found == trusted
 
 
 # postgres
