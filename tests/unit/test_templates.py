@@ -215,7 +215,7 @@ def test_build_environment_has_the_proxies(tmp_path: Path) -> None:
 def test_a_release_trusts_the_names_of_the_one_before(
     before: str, names: list[str], trusted: str
 ) -> None:
-    """nginx passes them on until it has read its new configuration; the order stays."""
+    """Nginx passes them on until it has read its new configuration; the order stays."""
     found = evaluate(
         "flask",
         "__flask_hosts_env.TRUSTED_HOSTS",
