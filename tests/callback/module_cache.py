@@ -15,7 +15,7 @@ type: aggregate
 short_description: Share the modules that Ansible has put together
 description:
   - Ansible puts each module together with what it imports, once for each run of a playbook. It is
-    a quarter of what a deploy costs the control node. The suite runs hundreds on the same files.
+    a sixth of what a deploy costs the control node. The suite runs hundreds on the same files.
   - C(SLIPWAY_TEST_MODULES) names the directory; without it nothing is shared, so that somebody
     who changes a module meets it at once.
 """
