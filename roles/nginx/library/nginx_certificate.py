@@ -89,21 +89,12 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
-def young(store: Store, name: str, names: list[str]) -> bool:
-    """Say whether a self-signed certificate is for the names, and need not be made anew yet."""
+def sound(store: Store, name: str, names: list[str], left: datetime.timedelta) -> bool:
+    """Say whether a certificate is for the names, and valid for a time or a third of its life."""
     try:
         one = store.read(name)
-        # A third of a short life, as with one of a CA.
-        one.require(names, now() + min(LEFT, (one.not_after - one.not_before) / 3))
-    except CertificateError:
-        return False
-    return True
-
-
-def sound(store: Store, name: str, names: list[str], left: datetime.timedelta) -> bool:
-    """Say whether a certificate is for the names, and valid for a time."""
-    try:
-        store.read(name).require(names, now() + left)
+        # Where the whole life is short, as with one of a CA.
+        one.require(names, now() + min(left, (one.not_after - one.not_before) / 3))
     except CertificateError:
         return False
     return True
@@ -139,7 +130,7 @@ def choose(module: Any, store: Store) -> dict[str, Any]:
     if not name:
         name = f"selfsigned-{digest(*given['selfsigned_names'])}"
         force = (store.root / name / "fullchain.pem").exists()
-        make = not force or not young(store, name, given["selfsigned_names"])
+        make = not force or not sound(store, name, given["selfsigned_names"], LEFT)
         force = force and make
     return {
         "changed": bool(changed), "name": name, "kind": name.partition("-")[0],
