@@ -26,6 +26,7 @@ LOGS = ROOT / ".slipway" / "test"
 MODULES = LOGS / "modules"
 CACHE = Path(os.environ.get("HOME", "/root")) / ".cache" / "slipway" / "test"
 LABEL = "slipway.test"
+PREFIX = os.environ.get("SLIPWAY_TEST_PREFIX", "slipway-test")
 # Two test hosts keep two cores busy; more only wait for each other.
 LANES = int(os.environ.get("SLIPWAY_TEST_LANES", "2"))
 TAIL = 40
@@ -330,7 +331,7 @@ def molecule(part: Part) -> Result:
     if code == 0:
         return Result(passed=1, reason="\n           ".join(figures(part.log)))
     # Molecule removes the host of a scenario that fails, unless it is stopped itself.
-    docker("rm", "--force", "--volumes", f"slipway-test-{part.name}")
+    docker("rm", "--force", "--volumes", f"{PREFIX}-{part.name}")
     return Result(failed=1)
 
 
