@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import add_all_plugin_dirs, init_plugin_loader
+from ansible.plugins.loader import add_all_plugin_dirs, filter_loader, init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +32,7 @@ def trusted(value: Any) -> Any:
 def prepare() -> None:
     """Make Ansible find its collections and the roles' own filters."""
     init_plugin_loader()
+    filter_loader.add_directory(str(ROOT / "plugins/filter"))
     for role in ROLES.glob("*/"):
         add_all_plugin_dirs(str(role))
 

@@ -1,0 +1,57 @@
+"""The options of a container, as arguments of `docker run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# Options of community.docker.docker_container, by the argument that takes their value.
+FLAGS = {"read_only": "--read-only"}
+VALUES = {
+    "user": "--user",
+    "memory": "--memory",
+    "shm_size": "--shm-size",
+    "pids_limit": "--pids-limit",
+    "cpus": "--cpus",
+    "network": "--network",
+}
+LISTS = {"cap_drop": "--cap-drop", "security_opts": "--security-opt", "tmpfs": "--tmpfs"}
+MAPPINGS = {"sysctls": "--sysctl"}
+
+
+def mount(one: Mapping[str, Any]) -> str:
+    """Return a mount as the value of `--mount`."""
+    words = [f"type={one['type']}", f"source={one['source']}", f"target={one['target']}"]
+    return ",".join([*words, "readonly"] if one.get("read_only") else words)
+
+
+def docker_run_options(container: Mapping[str, Any]) -> list[str]:
+    """Return the arguments of `docker run` for a throw-away container like a real one.
+
+    container has options as community.docker.docker_container takes them. Raise ValueError for an
+    option that is not known here: one that was left out in silence would make the trial another
+    container than the real one.
+    """
+    found: list[str] = []
+    for name, value in container.items():
+        if name in FLAGS:
+            found += [FLAGS[name]] if value else []
+        elif name in VALUES:
+            found.append(f"{VALUES[name]}={value}")
+        elif name in LISTS:
+            found += [f"{LISTS[name]}={one}" for one in value]
+        elif name in MAPPINGS:
+            found += [f"{MAPPINGS[name]}={key}={one}" for key, one in value.items()]
+        elif name == "mounts":
+            found += [f"--mount={mount(one)}" for one in value]
+        else:
+            raise ValueError(f"docker_run_options does not know the option {name}")
+    return found
+
+
+class FilterModule:
+    """What Ansible loads."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
+        return {"docker_run_options": docker_run_options}
