@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import add_all_plugin_dirs, filter_loader, init_plugin_loader
 from ansible.template import Templar, trust_as_template
@@ -70,3 +71,23 @@ def evaluate(role: str, expression: str, **overrides: Any) -> Any:
 def render(role: str, template: str, **overrides: Any) -> str:
     """Return a role's template rendered with its defaults and the overrides given."""
     return str(evaluate(role, f"lookup('ansible.builtin.template', '{template}')", **overrides))
+
+
+def load_tasks(path: Path) -> list[dict[str, Any]]:
+    """Return the tasks of a file, those in blocks among them, in their order."""
+
+    def flat(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [
+            one
+            for task in tasks
+            for one in [
+                task,
+                *(
+                    inner
+                    for part in ("block", "rescue", "always")
+                    for inner in flat(task.get(part) or [])
+                ),
+            ]
+        ]
+
+    return flat(yaml.safe_load(path.read_text()) or [])

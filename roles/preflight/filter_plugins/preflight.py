@@ -1,0 +1,54 @@
+"""Who publishes a port of the host, by the engine's list of containers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, not bound)
+
+
+def _label(container: Mapping[str, Any], name: str) -> str:
+    """Return a container's label, or nothing."""
+    return str((container.get("Labels") or {}).get(name, ""))
+
+
+def ports_of(containers: Iterable[Mapping[str, Any]], project: str) -> list[str]:
+    """Return the ports that the front of a project publishes."""
+    return [
+        str(port["PublicPort"])
+        for container in containers
+        if _label(container, "slipway.project") == project
+        and _label(container, "slipway.part") == "nginx"
+        for port in container.get("Ports") or []
+        if port.get("PublicPort")
+    ]
+
+
+def port_taken(
+    containers: Iterable[Mapping[str, Any]], bind: str, port: int | str, project: str, variable: str
+) -> str:
+    """Return who holds a port and what to do about it, as the end of a sentence."""
+    free = f"set {variable} to a free port"
+    for container in containers:
+        for one in container.get("Ports") or []:
+            address = one.get("IP", "")
+            meets = bind in EVERYWHERE or address in EVERYWHERE or address == bind
+            if str(one.get("PublicPort")) != str(port) or not meets:
+                continue
+            name = str((container.get("Names") or ["?"])[0]).lstrip("/")
+            owner = _label(container, "slipway.project")
+            if owner == project:
+                return f"{name}, a container of this project: {free}"
+            if owner:
+                return f"another Slipway project, {owner} (its container {name}): {free}"
+            return f"the container {name}, which is not Slipway's: stop that, or {free}"
+    return f"another program (`ss -ltnp` there names it): stop that, or {free}"
+
+
+class FilterModule:
+    """Filters of the role."""
+
+    def filters(self) -> dict[str, Any]:
+        """Return them by name."""
+        return {"ports_of": ports_of, "port_taken": port_taken}

@@ -1,0 +1,73 @@
+"""Who holds a port is named, so that the reader knows whom to ask."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+from tests.unit.rendering import ROLES, evaluate, load_tasks
+
+preflight = importlib.import_module("roles.preflight.filter_plugins.preflight")
+
+
+def container(name: str, port: int | None, address: str = "127.0.0.1", **labels: str) -> Any:
+    """Return a container as the engine lists it; labels are those of Slipway."""
+    ports = [{"IP": address, "PrivatePort": 80, "PublicPort": port, "Type": "tcp"}] if port else []
+    return {
+        "Names": [f"/{name}"],
+        "Labels": {f"slipway.{key}": value for key, value in labels.items()} or None,
+        "Ports": [*ports, {"PrivatePort": 443, "Type": "tcp"}],
+    }
+
+
+SHOP = container("shop-nginx", 8080, project="shop", part="nginx")
+OURS = container("example-nginx", 8090, project="example", part="nginx")
+
+
+@pytest.mark.parametrize(
+    ("containers", "bind", "who"),
+    [
+        ([SHOP], "127.0.0.1", "another Slipway project, shop (its container shop-nginx)"),
+        ([OURS, SHOP], "0.0.0.0", "another Slipway project, shop"),  # noqa: S104
+        ([container("web", 8080, "::")], "127.0.0.1", "the container web, which is not Slipway's"),
+        ([container("web", 8080, "10.0.0.7")], "127.0.0.1", "another program"),
+        ([OURS, container("web", None)], "127.0.0.1", "another program"),
+        ([container("x-pg", 8080, project="example", part="postgres")], "::1", "another program"),
+        (
+            [container("x-pg", 8080, project="example", part="postgres")],
+            "127.0.0.1",
+            "x-pg, a container of this project",
+        ),
+        ([], "127.0.0.1", "another program (`ss -ltnp` there names it)"),
+    ],
+)
+def test_who_holds_a_port_is_named(containers: list[Any], bind: str, who: str) -> None:
+    """Another project by its name, a container by its own; what to do is said for each."""
+    task = next(
+        task for task in load_tasks(ROLES / "preflight/tasks/host.yml")
+        if task["name"] == "host | Refuse a port that is taken"
+    )  # fmt: skip
+    sentence = evaluate(
+        "preflight",
+        "said",
+        said=task["ansible.builtin.assert"]["fail_msg"],
+        item={"item": {"bind": bind, "port": 8080, "variable": "nginx_http_port"}},
+        slipway_project="example",
+        __preflight_owner={"status": 200, "json": containers},
+    )
+    assert sentence.startswith(f"Port 8080 on {bind} of host is taken by {who}")
+    assert sentence.endswith("set nginx_http_port to a free port.")
+
+
+def test_without_an_engine_it_is_another_program() -> None:
+    """What the engine says instead of a list is no list."""
+    expression = "__preflight_containers"
+    for answer in ({"status": -1}, {"status": 500, "json": {"message": "no"}}):
+        assert evaluate("preflight", expression, __preflight_owner=answer) == []
+
+
+def test_the_front_of_the_project_holds_its_own_ports() -> None:
+    """Those are no reason to refuse anything."""
+    assert preflight.ports_of([SHOP, OURS], "example") == ["8090"]
