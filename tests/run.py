@@ -53,6 +53,8 @@ class Part:
     needs_hosts: bool = False
     # The longest begins first, so that no lane ends up with it alone.
     seconds: int = 0
+    # What the same lane runs right after it.
+    then: Part | None = None
     names: tuple[str, ...] = field(init=False)
     # Whether it ran to its end without a failure.
     ended: bool = field(init=False, default=False)
@@ -173,8 +175,10 @@ class Runner:
                 with self._lock:
                     if self._stopped or not waiting:
                         return
-                    part = waiting.pop(0)
-                self.one(part)
+                    part: Part | None = waiting.pop(0)
+                while part:
+                    self.one(part)
+                    part = part.then
 
         lanes = [threading.Thread(target=lane, daemon=True) for _ in range(LANES)]
         for each in lanes:
@@ -338,11 +342,14 @@ def molecule(part: Part) -> Result:
 # What the test hosts load their base images from.
 ARCHIVES = ("base-images.tar", "postgres-15.tar", "postgres-18.tar")
 
+# What the test hosts are, by codename of Debian; forky is the one without an init system.
+SYSTEMS = ("bookworm", "trixie", "forky")
+
 # Measured on two cores: what the order of the scenarios follows.
 SECONDS = {
     "releases": 1200, "edge": 1000, "data": 900, "stack": 800, "upgrade": 600, "tls": 600,
-    "elsewhere": 450, "flask": 250,
-    "guestbook": 250, "postgres": 165, "base_images": 125, "nginx": 115, "docker": 105,
+    "elsewhere": 450, "start_trixie": 400, "start_forky": 400, "flask": 250, "postgres": 165,
+    "base_images": 125, "nginx": 115, "docker": 105,
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
@@ -365,6 +372,9 @@ def all_parts() -> list[Part]:
         Part("unit", fast, pytest("tests/unit"), seconds=40),
         Part("app", fast, pytest("tests", cwd="app"), seconds=40),
     ]
+    # First of all, as a user's: on a machine without an engine the walk installs one.
+    walk = program(sys.executable, "-m", "tests.start")
+    parts.append(Part("start", ("molecule",), walk, True, seconds=1000))
     for scenario in sorted(ROOT.glob("molecule/*/molecule.yml")):
         name = scenario.parent.name
         groups = ("soak",) if name in LONG else ("molecule",)
@@ -374,11 +384,17 @@ def all_parts() -> list[Part]:
 
 def recipe() -> str:
     """Return a checksum of what base images and test hosts are made from."""
-    digest = hashlib.sha256(os.environ.get("MOLECULE_HOST_IMAGE", "").encode())
+    digest = hashlib.sha256()
     for name in project_files():
         if name.startswith(("roles/base_images/", "tests/host/")):
             digest.update(f"{name}\0".encode() + (ROOT / name).read_bytes())
     return digest.hexdigest()
+
+
+def host_systems() -> tuple[str, ...]:
+    """Return the systems that test hosts are to be: an image of somebody else's, or all of ours."""
+    wanted = os.environ.get("SLIPWAY_TEST_HOST", "")
+    return (wanted,) if wanted and wanted not in SYSTEMS else SYSTEMS
 
 
 def docker(*command: str) -> str:
@@ -405,7 +421,11 @@ def make_ready(part: Part) -> Result:
     """
     wanted = recipe()
     label = '{{index .Config.Labels "slipway.test.recipe"}}'
-    images = [f"slipway-test/host:{stage}" for stage in ("bare", "engine")]
+    images = [
+        f"slipway-test/host:{re.sub('[^A-Za-z0-9_.]', '-', system)}-{stage}"
+        for system in host_systems()
+        for stage in ("bare", "engine")
+    ]
     stamp = CACHE / "base-images.recipe"
     archives = [CACHE / name for name in ARCHIVES]
     made = (
@@ -461,12 +481,17 @@ def with_hosts(fast: list[Part], hosts: list[Part]) -> None:
     else:
         with alone():
             remove_hosts()
-            # Most of it is waiting for packages, so it goes beside the fast parts.
+            # Most of both is waiting for packages, so they go beside the fast parts.
+            start = [part for part in hosts if part.name == "start"]
+            scenarios = [part for part in hosts if part.name != "start"]
             ready = Part("hosts", (), make_ready, seconds=1000)
-            RUNNER.parts([ready, *fast])
-            if ready.ended:
+            first = start or [ready]
+            if start and scenarios:
+                start[0].then = ready
+            RUNNER.parts([*first, *fast])
+            if ready.ended or not scenarios:
                 try:
-                    RUNNER.parts(hosts)
+                    RUNNER.parts(scenarios)
                 finally:
                     remove_hosts()
                 return
