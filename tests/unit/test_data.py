@@ -365,14 +365,3 @@ def test_a_backup_that_waits_for_wal_says_why(
     monkeypatch.setattr(backups, "archiver_complaint", lambda host: "No space left on device")
     with pytest.raises(host.ProblemError, match=r"timeout: No space left on device"):
         backups.backup(project)
-
-
-def test_a_replaced_file_is_its_directory_owners(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What root writes for a container can be read by the user that it runs as."""
-    given: list[tuple[int, int]] = []
-    monkeypatch.setattr(host.os, "chown", lambda _, uid, gid: given.append((uid, gid)))
-    host.replace(tmp_path / "password", "new", 0o400)
-    assert given == [(tmp_path.stat().st_uid, tmp_path.stat().st_gid)]
-    assert (tmp_path / "password").read_text() == "new"

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from slipway_data import restore, throwaway, upgrade
+from slipway_data import restore, throwaway, upgrade, volume
 from slipway_data.host import (
     Host,
     ProblemError,
@@ -19,7 +19,6 @@ from slipway_data.host import (
     last_line,
     replace,
     size,
-    sync,
 )
 
 # As a new cluster gets it from the image; whoever was let in before is not.
@@ -35,28 +34,27 @@ def adopt(host: Host, source: str = "") -> list[str]:
     source names it; empty is the project's own volume, in an older layout.
     """
     config = host.config
-    if host.data.exists() or host.container_state():
+    if volume.exists(host.data) or host.container_state():
         raise ProblemError(
             f"{config.project} has a database of its own already ({config.volume}): adopt into a project that was not deployed yet"
         )
     found, own = directory_of(host, source or config.volume)
-    version = (found / "PG_VERSION").read_text().strip()
+    version = volume.read(found / "PG_VERSION").strip()
     if version != config.version:
         raise ProblemError(
             f'{found} holds a database of Postgres {version}, and postgres_version is {config.version}: set postgres_version to "{version}" '
             "in the inventory and adopt again; `./slipway upgrade_postgres` moves on from there"
         )
-    outside = [path.name for path in (found / "pg_tblspc").iterdir()]
-    if outside or (found / "pg_wal").is_symlink():
+    if volume.names(found / "pg_tblspc") or volume.is_link(found / "pg_wal"):
         raise ProblemError(f"{found} has a part elsewhere (tablespaces, or pg_wal by a link), which would be lost: bring it back first")  # fmt: skip
-    amount = upgrade.used(found)
+    amount = volume.used(found)
     if not own and host.free_bytes() < amount * 1.1 + 256 * 2**20:
         raise ProblemError(
             f"the copy needs {size(amount * 1.1 + 256 * 2**20)} and the disk of {config.host} has {size(host.free_bytes())}: make room first"
         )
     began = time.monotonic()
     # A root layout lies above the directory that is made in it.
-    names = sorted(path.name for path in found.iterdir() if not (own and (path.name.isdigit() or path.name == "data")))  # fmt: skip
+    names = [name for name in volume.names(found) if not (own and (name.isdigit() or name == "data"))]  # fmt: skip
     operation = host.journal.begin("adopt", found=str(found), own=own, names=names)
     directory = f"{config.version}/{operation}"
     host.journal.stage("copy")
@@ -72,8 +70,7 @@ def adopt(host: Host, source: str = "") -> list[str]:
         tables, rows = restore.read_all(one)
     checksums(host, directory)
     host.journal.stage("commit", user=user)
-    path.rename(host.data)
-    sync(host.data.parent)
+    volume.rename(path, host.data)
     note_cluster(host, user)
     host.journal.end()
     return [
@@ -97,12 +94,14 @@ def note_cluster(host: Host, user: str) -> None:
 def directory_of(host: Host, source: str) -> tuple[Path, bool]:
     """Return where a database lies on the host, and whether that is in the project's own volume."""
     root, own = root_of(host, source)
+    places = [root]
+    for parent in (root, *(root / name for name in volume.directories(root))):
+        places += [parent / name for name in volume.directories(parent)]
     found = [
-        path.parent
-        for depth in ("", "*/", "*/*/")
-        for path in sorted(root.glob(f"{depth}PG_VERSION"))
-        # A cluster has one in each of its databases, too.
-        if (path.parent / "global/pg_control").exists()
+        path
+        for path in places
+        # A cluster has the first in each of its databases, too.
+        if volume.is_file(path / "PG_VERSION") and volume.is_file(path / "global/pg_control")
     ]
     if len(found) != 1:
         there = ", ".join(str(path) for path in found) or "nothing that Postgres made"
@@ -139,29 +138,26 @@ def root_of(host: Host, source: str) -> tuple[Path, bool]:
 
 def bring(found: Path, path: Path, names: list[str], own: bool) -> None:
     """Put the files into the new directory: moved within the volume, copied from another one."""
-    owner = path.stat()
-    for name in names:
-        if own:
-            (found / name).rename(path / name)
-        else:
-            code, _, err = call("cp", "--archive", "--reflink=auto", str(found / name), str(path / name))  # fmt: skip
+    # Another image may have another number for postgres.
+    with volume.pinned(found) as source, volume.filled(path) as target:
+        for name in names:
+            if own:
+                volume.rename(found / name, path / name)
+                continue
+            code, _, err = call("cp", "--archive", "--reflink=auto", "--no-target-directory", str(source / name), str(target / name))  # fmt: skip
             if code:
                 raise ProblemError(f"could not copy {found / name}: {last_line(err)}")
-    # Another image may have another number for postgres.
-    code, _, err = call("chown", "--recursive", "--no-dereference", f"{owner.st_uid}:{owner.st_gid}", str(path))  # fmt: skip
-    if code:
-        raise ProblemError(f"could not give {path} to postgres: {last_line(err)}")
-    path.chmod(0o700)
-    call("sync", "--file-system", str(path))
+    with volume.pinned(path) as target:
+        call("sync", "--file-system", str(target))
 
 
 def ready(host: Host, directory: str) -> None:
     """Replace who may come in, and see that the directory was left in order or can be mended."""
     path = host.mountpoint / directory
-    (path / "postmaster.pid").unlink(missing_ok=True)
+    volume.unlink(path / "postmaster.pid")
     for name, text in (("pg_hba.conf", HBA), ("pg_ident.conf", "")):
-        if (path / name).exists():
-            (path / name).rename(path / f"{name}.before-slipway")
+        if volume.exists(path / name):
+            volume.rename(path / name, path / f"{name}.before-slipway")
         replace(path / name, text)
     code, out, err = host.run_once("pg_controldata", f"/var/lib/postgresql/{directory}")
     if code:
@@ -198,7 +194,7 @@ def look_at(host: Host, one: Server, user: str) -> list[str]:
             f"These roles have passwords of an old kind (md5), with which nobody comes in any more: {', '.join(old)}; give them new ones (\\password in `./slipway psql`)."
         )
     # psql hashes it, so that it shows in no statement.
-    password = (config.config_dir / "secrets/postgres/password").read_text()
+    password = volume.read(config.config_dir / "secrets/postgres/password")
     code, _, err = call(
         "docker", "exec", "-i", one.container, *throwaway.psql(user), "postgres", "-c", f'\\password "{user}"',
         stdin=f"{password}\n{password}\n",
@@ -222,16 +218,16 @@ def undo(host: Host, entry: dict[str, Any]) -> str:
     """Put back what was moved, or remove what was copied."""
     path = host.mountpoint / host.config.version / entry["id"]
     if entry["stage"] == "commit":
-        if path.exists():
-            path.rename(host.data)
+        if volume.exists(path):
+            volume.rename(path, host.data)
         note_cluster(host, entry["user"])
         return "finished"
-    if entry["own"] and path.exists():
+    if entry["own"] and volume.is_directory(path):
         for name in ("pg_hba.conf", "pg_ident.conf"):
-            if (path / f"{name}.before-slipway").exists():
-                (path / f"{name}.before-slipway").replace(path / name)
+            if volume.exists(path / f"{name}.before-slipway"):
+                volume.rename(path / f"{name}.before-slipway", path / name)
         for name in entry["names"]:
-            if (path / name).exists():
-                (path / name).rename(Path(entry["found"]) / name)
+            if volume.exists(path / name):
+                volume.rename(path / name, Path(entry["found"]) / name)
     restore.discard(host, f"{host.config.version}/{entry['id']}")
     return "cleared up, what was there is as it was"

@@ -8,9 +8,9 @@ import re
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from slipway_data import fingerprint
+from slipway_data import fingerprint, volume
 from slipway_data.host import (  # fmt: skip
     Host,
     ProblemError,
@@ -20,7 +20,6 @@ from slipway_data.host import (  # fmt: skip
     replace,
     size,
     stamp,
-    sync,
 )
 
 SQL_END = "-- PostgreSQL database dump complete"
@@ -42,17 +41,18 @@ def client(host: Host, *command: str) -> list[str]:
     ]  # fmt: skip
 
 
-def stream(command: list[str], source: Path | None, destination: Path | None) -> tuple[int, str]:
+def stream(
+    command: list[str], source: Path | None, destination: IO[bytes] | None
+) -> tuple[int, str]:
     """Run a command between files; return its exit code and what it complained of."""
-    with (
-        (source or Path(os.devnull)).open("rb") as stdin,
-        (destination or Path(os.devnull)).open("wb") as stdout,
-    ):
+    with (source or Path(os.devnull)).open("rb") as stdin:
         done = subprocess.run(
-            command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False
+            command,
+            stdin=stdin,
+            stdout=destination or subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
         )
-        if destination:
-            os.fsync(stdout.fileno())
     return done.returncode, done.stderr.decode(errors="replace")
 
 
@@ -68,32 +68,31 @@ def checksum(path: Path) -> str:
 def dump(host: Host, directory: str = "") -> list[str]:
     """Dump the application's database into a file; raise ProblemError, and then there is none."""
     target = Path(directory) if directory else host.config.state_dir / "dumps"
-    target.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for left in target.glob(f".{host.config.cluster['db']}-*.dump.partial"):
-        left.unlink()
+    volume.make(target, 0o700)
+    for left in volume.names(target):
+        if left.startswith(f".{host.config.cluster['db']}-") and left.endswith(".dump.partial"):
+            volume.unlink(target / left)
     name = f"{host.config.cluster['db']}-{stamp()}.dump"
     partial, path = target / f".{name}.partial", target / name
     began = time.monotonic()
     try:
-        code, err = stream(
-            client(host, "pg_dump", "--format=custom", "--no-password", host.config.cluster["db"]),
-            None,
-            partial,
+        command = client(
+            host, "pg_dump", "--format=custom", "--no-password", host.config.cluster["db"]
         )
+        with volume.create(partial) as file:
+            code, err = stream(command, None, file)
         if code:
             raise ProblemError(f"pg_dump failed, and no file was made: {complaint_of(err)}")
-        partial.chmod(0o600)
         readable(host, partial)
         # As sha256sum writes it, and before the dump has its name: there is none without.
         replace(target / f"{name}.sha256", f"{checksum(partial)}  {name}\n")
-        partial.rename(path)
-        sync(target)
+        volume.rename(partial, path)
     except OSError as problem:
         raise ProblemError(
             f"the dump could not be written to {target}: {problem.strerror}"
         ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        volume.unlink(partial)
     return [
         f"{path}: {size(path.stat().st_size)}, read again without a fault, {time.monotonic() - began:.1f} s; "
         f"`./slipway load -e file={path}` loads it."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+from slipway_data import volume
 from slipway_data.host import Host, ProblemError, call, replace, until
 
 # nginx has its own process ask it; the same as the nginx role does.
@@ -26,18 +27,18 @@ class Front:
     @property
     def serves(self) -> bool:
         """Return whether there is a front that knows of maintenance."""
-        return self.path.exists() and self.host.container_state(self.container) == "running"
+        return volume.exists(self.path) and self.host.container_state(self.container) == "running"
 
     @property
     def closed(self) -> bool:
         """Return whether visitors get the page of maintenance."""
-        return self.path.exists() and "default 1;" in self.path.read_text()
+        return volume.exists(self.path) and "default 1;" in volume.read(self.path)
 
     def turn(self, closed: bool) -> None:
         """Close or open the front and wait until that is live; raise ProblemError when it is not."""
-        if not self.path.exists():
+        if not volume.exists(self.path):
             return
-        text = self.path.read_text()
+        text = volume.read(self.path)
         allowed = re.findall(r"^\s+([0-9a-fA-F.:/]+) 0;$", text, re.MULTILINE)
         mark = " ".join(["on", *allowed]) if closed else "off"
         text = re.sub(r"default [01];", f"default {int(closed)};", text)
@@ -55,7 +56,7 @@ class Front:
 
     def _live(self, mark: str) -> bool:
         """Return whether the running nginx has taken a state over."""
-        conf = self.path.with_name("nginx.conf").read_text()
+        conf = volume.read(self.path.with_name("nginx.conf"))
         port = re.findall(r"listen 127\.0\.0\.1:(\d+)", conf)
         _, out, _ = call("docker", "exec", self.container, "bash", "-c", _ASK % (port or ["0"])[0])
         return out.rstrip().endswith(f" maintenance {mark}")

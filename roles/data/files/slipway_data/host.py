@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import fcntl
 import json
-import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,19 +14,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-# linux/fs.h: swap two names in one step.
-RENAME_EXCHANGE = 2
-AT_FDCWD = -100
+from slipway_data import volume
+from slipway_data.volume import ProblemError, exchange, replace
+
+__all__ = ["ProblemError", "exchange", "replace"]
+
 LOCKS = Path("/run/slipway")
 # What every container of the project may not: write outside of its mounts, and become more than it is.
 CLOSED = (
     "--read-only", "--tmpfs=/tmp:size=64m,mode=1777",
     "--cap-drop=ALL", "--security-opt=no-new-privileges:true", "--pids-limit=500",
 )  # fmt: skip
-
-
-class ProblemError(Exception):
-    """Something that ends the operation: one sentence, for a person."""
 
 
 def utc(moment: float | None = None) -> datetime:
@@ -74,46 +69,10 @@ def table(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def replace(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file's content in one step, on the disk for sure; its directory's owner has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    owner = path.parent.stat()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chown(name, owner.st_uid, owner.st_gid)
-    Path(name).chmod(mode)
-    Path(name).replace(path)
-    sync(path.parent)
-
-
-def sync(directory: Path) -> None:
-    """Put a directory's names on the disk."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def exchange(one: Path, other: Path) -> None:
-    """Swap two names in one step, so that a kill leaves both, one way or the other."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    code = libc.renameat2(
-        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), ctypes.c_uint(RENAME_EXCHANGE)
-    )
-    if code:
-        reason = os.strerror(ctypes.get_errno())
-        raise ProblemError(f"the file system cannot swap {one} and {other} in one step ({reason})")
-    sync(one.parent)
-
-
 def read_json(path: Path) -> Any:
     """Return what a file holds; none if there is no file, or nothing that makes sense."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(volume.read(path))
     except (OSError, ValueError):
         return None
 
@@ -260,7 +219,7 @@ class Host:
     def start(self) -> None:
         """Start the project's Postgres and wait until it takes queries; raise ProblemError."""
         # On an empty directory the image would make an empty database.
-        if not (self.data / "PG_VERSION").exists():
+        if not volume.is_file(self.data / "PG_VERSION"):
             raise ProblemError(
                 f"there is no database in {self.config.volume}: `./slipway restore` brings it back from a backup"
             )
@@ -314,8 +273,7 @@ class Host:
 
     def free_bytes(self) -> int:
         """Return how much room the volume has left."""
-        there = os.statvfs(self.mountpoint)
-        return there.f_bavail * there.f_frsize
+        return volume.free(self.mountpoint)
 
     def run_once(self, *command: str, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
         """Run a command in a throw-away container that has the volume, and the repository."""
@@ -472,7 +430,7 @@ class Journal:
 
     def end(self) -> None:
         """Note that nothing is left to do."""
-        self.path.unlink(missing_ok=True)
+        volume.unlink(self.path)
         self.entry = {}
 
     def write(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slipway_data import adopt, dumps, restore, rotate, upgrade
+from slipway_data import adopt, dumps, restore, rotate, upgrade, volume
 from slipway_data.host import Host, docker, exchange
 
 
@@ -25,7 +25,7 @@ def recover(host: Host) -> list[str]:
     if entry["verb"] in undo and docker("volume", "inspect", host.config.volume, check=False):
         outcome = undo[entry["verb"]](host, entry)
         # It was stopped on the way, if it is not a container that waits for its first data.
-        if host.container_state() == "exited" and (host.data / "PG_VERSION").exists():
+        if host.container_state() == "exited" and volume.is_file(host.data / "PG_VERSION"):
             host.start()
     host.journal.end()
     said = f"The {entry['verb']} of {entry['began']} was killed ({entry['stage']}): {outcome}."
@@ -48,17 +48,17 @@ def _restore(host: Host, entry: dict[str, Any]) -> str:
             restore.discard(host, f"{host.config.version}/{entry['id']}")
         return "cleared up, what was there serves"
     kept = Path(entry["kept"])
-    old = next((path for path in (kept, new) if path.exists()), None)
-    if old is None or not (host.data / "recovery.signal").exists():
+    old = next((path for path in (kept, new) if volume.is_directory(path)), None)
+    if old is None or not volume.exists(host.data / "recovery.signal"):
         # It has served, perhaps for long, or there is nothing else.
         if old == new:
-            new.rename(kept)
+            volume.rename(new, kept)
         restore.come_up(host)
         restore.settle(host, entry["at"], entry.get("left", 0), entry.get("timeline", ""))
         return "finished, the restored database serves"
     exchange(old, host.data)
     if old != new:
-        old.rename(new)
+        volume.rename(old, new)
     restore.discard(host, f"{host.config.version}/{entry['id']}")
     return "cleared up, what was there serves"
 
@@ -68,11 +68,11 @@ def _back(host: Host, entry: dict[str, Any]) -> str:
     if entry["stage"] in ("take over", "start"):
         host.stop()
     if not _serves(host, entry):
-        (before / restore.MARKER).unlink(missing_ok=True)
+        volume.unlink(before / restore.MARKER)
         return "cleared up, what was there serves"
     kept = Path(entry["kept"])
-    if not kept.exists():
-        before.rename(kept)
+    if not volume.is_directory(kept):
+        volume.rename(before, kept)
     restore.come_up(host)
     restore.returned(host, kept)
     return "finished"
@@ -85,4 +85,4 @@ def _serves(host: Host, entry: dict[str, Any]) -> bool:
 
 def _has_marker(path: Path, entry: dict[str, Any]) -> bool:
     marker = path / restore.MARKER
-    return marker.exists() and marker.read_text() == entry["id"]
+    return volume.exists(marker) and volume.read(marker) == entry["id"]

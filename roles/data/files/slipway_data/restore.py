@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from slipway_data import backups, fingerprint, rotate, throwaway
+from slipway_data import backups, fingerprint, rotate, throwaway, volume
 from slipway_data.host import (  # fmt: skip
     Host,
     ProblemError,
@@ -24,7 +23,6 @@ from slipway_data.host import (  # fmt: skip
     replace,
     size,
     stamp,
-    sync,
 )
 
 # A restored directory has it until its server has served: how a killed restore is told apart.
@@ -253,7 +251,7 @@ def restored(host: Host, target: Target, operation: str, place: str) -> dict[str
             replace(path / MARKER, operation)
             if target.kind == "latest":
                 # So that the check ends at the end of the archive without a new timeline.
-                (path / "standby.signal").touch()
+                replace(path / "standby.signal", "")
             host.journal.stage("recover")
             with throwaway.server(
                 host, directory, "recovery_target_action=pause", "max_standby_archive_delay=-1"
@@ -261,7 +259,7 @@ def restored(host: Host, target: Target, operation: str, place: str) -> dict[str
                 reached, at = recover_on(host, one, target, place)
                 host.journal.stage("check")
                 read = what_was_read(host, one, label)
-            (path / "standby.signal").unlink(missing_ok=True)
+            volume.unlink(path / "standby.signal")
         except ProblemError as problem:
             discard(host, directory)
             problems.append(f"{label}: {problem}")
@@ -302,9 +300,7 @@ def not_restored(host: Host, target: Target, problems: list[str]) -> str:
 
 def discard(host: Host, directory: str) -> None:
     """Remove a directory that an operation made in the volume."""
-    path = host.mountpoint / directory
-    if path.exists():
-        shutil.rmtree(path)
+    volume.remove(host.mountpoint / directory)
 
 
 def let_postgres_in(path: Path, user: str) -> bool:
@@ -318,15 +314,10 @@ def let_postgres_in(path: Path, user: str) -> bool:
         ("pg_ident.conf", IDENT_LINE.format(user=user)),
     ):
         file = path / name
-        text = file.read_text() if file.exists() else ""
+        text = volume.read(file) if volume.exists(file) else ""
         if line in text.splitlines():
             continue
-        owner = path.stat()
-        new = path / f".{name}.new"
-        new.write_text(f"# Slipway: backups come in without a password.\n{line}\n{text}")
-        new.chmod(0o600)
-        shutil.chown(new, owner.st_uid, owner.st_gid)
-        new.replace(file)
+        replace(file, f"# Slipway: backups come in without a password.\n{line}\n{text}")
         changed = True
     return changed
 
@@ -373,7 +364,7 @@ def take_over(host: Host, directory: str, operation: str, at: float) -> str:
     """
     path, data = host.mountpoint / directory, host.data
     let_postgres_in(path, host.config.user)
-    there = data.exists()
+    there = volume.is_directory(data)
     kept = host.mountpoint / host.config.version / f"before-{operation}"
     host.journal.stage("take over", kept=str(kept), at=at)
     host.stop()
@@ -381,11 +372,10 @@ def take_over(host: Host, directory: str, operation: str, at: float) -> str:
     if there:
         timeline = timeline_of(host, host.config.data_name)
         exchange(path, data)
-        path.rename(kept)
+        volume.rename(path, kept)
     else:
         timeline = ""
-        path.rename(data)
-    sync(data.parent)
+        volume.rename(path, data)
     host.journal.stage("start", left=left, timeline=timeline)
     try:
         come_up(host)
@@ -409,7 +399,7 @@ def settle(host: Host, at: float, left: float, timeline: str) -> None:
     """Note that a restored database serves now."""
     if at and timeline:
         remember_branch(host, at, left, timeline)
-    (host.data / MARKER).unlink(missing_ok=True)
+    volume.unlink(host.data / MARKER)
 
 
 def come_up(host: Host) -> None:
@@ -443,7 +433,7 @@ def begin_timeline(path: Path) -> None:
 
     Another one has gone on from its past meanwhile, and the newest is the one that counts.
     """
-    text = (path / "postgresql.auto.conf").read_text()
+    text = volume.read(path / "postgresql.auto.conf")
     nothing = "".join(
         f"recovery_target{one} = ''\n" for one in ("", "_time", "_name", "_lsn", "_xid")
     )
@@ -461,7 +451,7 @@ def put_back(host: Host, kept: Path, name: str) -> None:
     begin_timeline(kept)
     exchange(kept, host.data)
     if kept.name != name:
-        kept.rename(kept.with_name(name))
+        volume.rename(kept, kept.with_name(name))
     let_postgres_in(host.data, host.config.user)
     come_up(host)
 
@@ -470,7 +460,7 @@ def set_password(host: Host) -> None:
     """Give the owner the password of the host's file, which may be newer than the backup."""
     user = host.config.user
     script = 'psql -X -q -v ON_ERROR_STOP=1 -h /var/run/postgresql -U "$0" -d postgres -c \'\\password "\'"$0"\'"\''
-    password = (host.config.config_dir / "secrets/postgres/password").read_text()
+    password = volume.read(host.config.config_dir / "secrets/postgres/password")
     code, _, err = call(
         "docker", "exec", "-i", "--user=postgres", host.config.container, "sh", "-c", script, user,
         stdin=f"{password}\n{password}\n",
@@ -483,7 +473,7 @@ def beside(host: Host, directory: str) -> list[str]:
     """Leave a restored directory with a server of its own beside the one that serves."""
     forget(host, SCRATCH)
     new = f"{host.config.version}/{SCRATCH}"
-    (host.mountpoint / directory).rename(host.mountpoint / new)
+    volume.rename(host.mountpoint / directory, host.mountpoint / new)
     name = f"{host.config.project}-{SCRATCH}"
     # As psql of the console wants it.
     options = (
@@ -501,12 +491,8 @@ def beside(host: Host, directory: str) -> list[str]:
 
 def kept(host: Host) -> list[str]:
     """Return the directories that restores and upgrades kept, the oldest first."""
-    version = host.mountpoint / host.config.version
-    names = (
-        [path.name for path in version.iterdir() if path.name.startswith("before-")]
-        if version.exists()
-        else []
-    )
+    there = volume.names(host.mountpoint / host.config.version)
+    names = [name for name in there if name.startswith("before-")]
     return sorted(names, key=lambda name: name[-15:])
 
 
@@ -542,14 +528,13 @@ def back(host: Host) -> list[str]:
     host.journal.stage("take over", kept=str(left))
     host.stop()
     exchange(path, host.data)
-    path.rename(left)
-    sync(left.parent)
+    volume.rename(path, left)
     host.journal.stage("start")
     try:
         come_up(host)
     except ProblemError as problem:
         put_back(host, left, name)
-        (path / MARKER).unlink(missing_ok=True)
+        volume.unlink(path / MARKER)
         raise ProblemError(
             f"what was there before did not start ({problem}); the restored database serves on"
         ) from None
@@ -565,5 +550,5 @@ def returned(host: Host, left: Path) -> None:
         timeline = timeline_of(host, f"{host.config.version}/{left.name}")
         known[-1] = {"point": known[-1]["left"], "left": time.time(), "timeline": timeline}
         replace(host.config.own / "branches.json", json.dumps(known, indent=1) + "\n")
-    (host.data / MARKER).unlink(missing_ok=True)
+    volume.unlink(host.data / MARKER)
     host.journal.end()

@@ -9,12 +9,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import secrets
-import shutil
 import string
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from slipway_data import volume
 from slipway_data.host import (  # fmt: skip
     Host,
     Journal,
@@ -73,10 +73,10 @@ def begin(host: Host, given: str, role: str) -> list[str]:
     said = go_on(host, change) if change.entry else []
     if change.entry:
         said.append(f"The change of the password that began at {change.entry['began']} goes on.")
-        if given in ("", file(host).read_text()):
+        if given in ("", volume.read(file(host))):
             return said
     first = not change.entry
-    old = file(host).read_text()
+    old = volume.read(file(host))
     if given == old:
         raise ProblemError(
             f"postgres_password is the one in force on {host.config.host} already, so nothing was changed: change it in the inventory first"
@@ -117,14 +117,14 @@ def go_on(host: Host, change: Journal) -> list[str]:
     came_up(host)
     new = file(host, ".new")
     # Else it was killed in the moment after that one took its place.
-    if new.exists():
+    if volume.exists(new):
         change.stage("open")
         open_for(host, change.entry["roles"])
         change.stage("set")
-        set_password(host, change.entry["roles"], new.read_text())
+        set_password(host, change.entry["roles"], volume.read(new))
         change.stage("keep")
-        replace(file(host), new.read_text(), 0o400)
-        new.unlink()
+        replace(file(host), volume.read(new), 0o400)
+        volume.unlink(new)
     change.stage("serve")
     return [
         "The password is changed in Postgres and on the host; the application comes in without one until a release with the new one serves."
@@ -143,10 +143,11 @@ def finish(host: Host, change: Journal) -> list[str]:
     """Close the application's network, and prove it."""
     change.stage("close")
     came_up(host)
-    new, old = file(host).read_text(), file(host, ".old")
+    new = volume.read(file(host))
+    before = volume.read(file(host, ".old")) if volume.exists(file(host, ".old")) else new
     close(host, new)
     # Somebody may have gone back to the old one.
-    wrong = old.read_text() if old.exists() and old.read_text() != new else make()
+    wrong = before if before != new else make()
     for role in change.entry["roles"]:
         for address in (LOOPBACK, address_of(host)):
             if not until(partial(refused, host, address, role, wrong), RELOAD_SECONDS):
@@ -176,17 +177,18 @@ def recover(host: Host) -> list[str]:
 def forget(host: Host, change: Journal) -> None:
     """Note that nothing is left to do."""
     for suffix in (".new", ".old"):
-        file(host, suffix).unlink(missing_ok=True)
+        volume.unlink(file(host, suffix))
     leftovers(host)
     change.end()
 
 
 def leftovers(host: Host) -> None:
     """Remove what was written and never got to its name."""
-    for path in file(host).parent.glob(".password*"):
-        path.unlink()
+    for name in volume.names(file(host).parent):
+        if name.startswith(".password"):
+            volume.unlink(file(host).with_name(name))
     for suffix in (".new", ".old"):
-        file(host, suffix).unlink(missing_ok=True)
+        volume.unlink(file(host, suffix))
 
 
 # --- Postgres
@@ -228,15 +230,17 @@ def key(host: Host) -> str:
     """Return the password that the owner comes in with: in the middle of a change either may be."""
     for suffix in ("", ".new"):
         there = file(host, suffix)
-        if there.exists() and not refused(host, LOOPBACK, host.config.user, there.read_text()):
-            return there.read_text()
-    return file(host).read_text()
+        if volume.exists(there) and not refused(
+            host, LOOPBACK, host.config.user, volume.read(there)
+        ):
+            return volume.read(there)
+    return volume.read(file(host))
 
 
 def came_up(host: Host) -> None:
     """Wait until Postgres takes connections; raise ProblemError when it does not run, or is late."""
     # Only a database: on an empty directory the image would make one.
-    if host.container_state() == "exited" and (host.data / "PG_VERSION").exists():
+    if host.container_state() == "exited" and volume.is_file(host.data / "PG_VERSION"):
         docker("start", host.config.container)
     if host.container_state() not in ("running", "restarting"):
         raise ProblemError(
@@ -299,17 +303,11 @@ def granted(host: Host, roles: list[str]) -> list[str]:
 def write(host: Host, wanted: list[str]) -> None:
     """Have the lines of a change, or none, at the top of pg_hba.conf."""
     path = host.data / "pg_hba.conf"
-    text = path.read_text()
+    text = volume.read(path)
     block = "".join(f"{line}\n" for line in (FIRST, *wanted, LAST)) if wanted else ""
     if text == block + without(text):
         return
-    owner = path.stat()
-    # Of the same name each time: it lies where a backup takes it along.
-    new = path.with_name(".pg_hba.conf.new")
-    new.write_text(block + without(text))
-    new.chmod(0o600)
-    shutil.chown(new, owner.st_uid, owner.st_gid)
-    new.replace(path)
+    replace(path, block + without(text))
 
 
 def align(host: Host) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from slipway_data import volume
 from slipway_data.host import Host, ProblemError, Server, call, docker, last_line, replace
 
 # Nobody reaches it but who may enter the container.
@@ -18,7 +19,7 @@ SOCKET = "/tmp"  # noqa: S108 (the container's own)
 def hba_file(host: Host) -> Path:
     """Write who may ask a throw-away server, and return the file."""
     path = host.config.own / "throwaway_hba.conf"
-    if not path.exists() or path.read_text() != HBA:
+    if not volume.exists(path) or volume.read(path) != HBA:
         replace(path, HBA, 0o644)
     return path
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from contextlib import ExitStack
@@ -12,7 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slipway_data import backups, dumps, fingerprint, restore, rotate, structure, throwaway
+from slipway_data import (
+    backups,
+    dumps,
+    fingerprint,
+    restore,
+    rotate,
+    structure,
+    throwaway,
+    volume,
+)
 from slipway_data.front import Front
 from slipway_data.host import (  # fmt: skip
     Host,
@@ -28,7 +36,6 @@ from slipway_data.host import (  # fmt: skip
     read_json,
     replace,
     size,
-    sync,
 )
 
 # What stands in postgresql.auto.conf because of a restore belongs to the old directory.
@@ -125,7 +132,7 @@ def upgrade(host: Host, way: Way) -> list[str]:
         f"{time.monotonic() - closed:.1f} s: stop {stopped - closed:.1f}, copy {copied - stopped:.1f}, "
         f"ANALYZE and comparison {compared - copied:.1f}, switch and start {opened - compared:.1f}.",
         f"{fingerprint.tables(should)} tables with {fingerprint.rows(should)} rows, sequences, roles and schemas are the same as before.",
-        f"The old directory is kept ({size(used(host.mountpoint / before))}): `./slipway upgrade_postgres -e back=true` returns to it "
+        f"The old directory is kept ({size(volume.used(host.mountpoint / before))}): `./slipway upgrade_postgres -e back=true` returns to it "
         "while nothing was written since, `./slipway upgrade_postgres -e forget=true` removes it.",
     ]
 
@@ -143,7 +150,7 @@ def preflight(host: Host, new: Host, way: Way) -> list[str]:
         )
     require_container(way)
     server = host.server()
-    needed = used(host.data) * 1.1 + 512 * 2**20
+    needed = volume.used(host.data) * 1.1 + 512 * 2**20
     if host.free_bytes() < needed:
         raise ProblemError(
             f"the upgrade needs {size(needed)} for a second copy of the data and the disk of {config.host} has {size(host.free_bytes())}: make room first"
@@ -213,11 +220,6 @@ def available(new: Host) -> set[str]:
     return {name.removesuffix(".control") for name in out.split()}
 
 
-def used(path: Path) -> int:
-    """Return how many bytes a directory takes."""
-    return sum(one.lstat().st_blocks * 512 for one in path.rglob("*"))
-
-
 def make_cluster(host: Host, new: Host, directory: str) -> None:
     """Make an empty cluster of the new version like the old one: encoding, locale, checksums."""
     server = host.server()
@@ -256,7 +258,7 @@ def make_cluster(host: Host, new: Host, directory: str) -> None:
 def carry_over(old: Path, new: Path) -> None:
     """Take who may come in, and what was set by ALTER SYSTEM, along into a new directory."""
     for name in ("pg_hba.conf", "pg_ident.conf", "postgresql.auto.conf"):
-        lines = (old / name).read_text().splitlines(keepends=True)
+        lines = volume.read(old / name).splitlines(keepends=True)
         kept = "".join(line for line in lines if not RECOVERY.match(line))
         replace(new / name, kept)
     replace(new / restore.MARKER, new.name)
@@ -337,7 +339,7 @@ def pg_upgrade(host: Host, new: Host, directory: str, tools: str) -> None:
         found = re.findall(r"(?:fatal|error|FATAL:|ERROR:).*|.*(?:Failure, exiting|failed).*", text)
         raise ProblemError(f"pg_upgrade: {(found or [last_line(text)])[0].strip()}")
     # It checked them by itself, and only it reads them.
-    shutil.rmtree(host.mountpoint / directory / "pg_upgrade_output.d", ignore_errors=True)
+    restore.discard(host, f"{directory}/pg_upgrade_output.d")
 
 
 def refresh_collations(server: Server) -> None:
@@ -438,10 +440,9 @@ def switch(host: Host, container: str, version: str) -> None:
 def place(host: Host, version: str, operation: str) -> None:
     """Give a directory that was made beside the name under which it serves."""
     path = host.mountpoint / version
-    if (path / "docker").exists():
-        (path / "docker").rename(path / f"before-{operation}")
-    (path / operation).rename(path / "docker")
-    sync(path)
+    if volume.exists(path / "docker"):
+        volume.rename(path / "docker", path / f"before-{operation}")
+    volume.rename(path / operation, path / "docker")
 
 
 def version_of(container: str) -> str:
@@ -465,16 +466,16 @@ def finish(host: Host, entry: dict[str, Any]) -> None:
     # Names of moments, and branches, are those of a cluster.
     for name in ("moments", "branches"):
         now, old, back = (config.own / f"{name}{end}.json" for end in ("", f".{entry['from']}", f".{entry['to']}"))  # fmt: skip
-        if now.exists() and not old.exists():
-            now.rename(old)
-        if back.exists():
-            back.rename(now)
+        if volume.exists(now) and not volume.exists(old):
+            volume.rename(now, old)
+        if volume.exists(back):
+            volume.rename(back, now)
     made = {**config.cluster, "version": entry["to"]}
     replace(config.config_dir / "postgres.json", json.dumps(made) + "\n")
     config.rewrite(version=entry["to"], image=entry["image"], cluster=made)
     docker("rm", "--force", aside(host, entry["from"]), check=False)
     Front(host).turn(entry["closed"])
-    (host.mountpoint / entry["to"] / "docker" / restore.MARKER).unlink(missing_ok=True)
+    volume.unlink(host.mountpoint / entry["to"] / "docker" / restore.MARKER)
     host.journal.end()
 
 
@@ -495,11 +496,11 @@ def recover(host: Host, entry: dict[str, Any]) -> str:
         host.stop()
     path = host.mountpoint / entry["to"]
     marker = path / "docker" / restore.MARKER
-    if marker.exists() and marker.read_text() == entry["id"]:
-        (path / "docker").rename(path / entry["id"])
+    if volume.exists(marker) and volume.read(marker) == entry["id"]:
+        volume.rename(path / "docker", path / entry["id"])
     before = path / f"before-{entry['id']}"
-    if before.exists():
-        before.rename(path / "docker")
+    if volume.exists(before):
+        volume.rename(before, path / "docker")
     restore.discard(host, f"{entry['to']}/{entry['id']}")
     docker("rm", "--force", entry["container"], check=False)
     host.start()
@@ -515,7 +516,7 @@ def back(host: Host, way: Way, force: bool) -> list[str]:
     config = host.config
     known = read_json(note(host)) or {}
     old = known.get("from", "")
-    if known.get("done") != "upgrade" or known["to"] != config.version or not (host.mountpoint / old / "docker/PG_VERSION").exists():  # fmt: skip
+    if known.get("done") != "upgrade" or known["to"] != config.version or not volume.is_file(host.mountpoint / old / "docker/PG_VERSION"):  # fmt: skip
         raise ProblemError(
             "no upgrade kept what was there before, so there is nothing to go back to"
         )
@@ -527,7 +528,7 @@ def back(host: Host, way: Way, force: bool) -> list[str]:
         "upgrade_back", **{"from": config.version, "to": old, "image": way.image, "container": way.container,
                            "closed": front.closed},
     )  # fmt: skip
-    (host.mountpoint / old / "docker" / restore.MARKER).unlink(missing_ok=True)
+    volume.unlink(host.mountpoint / old / "docker" / restore.MARKER)
     try:
         host.journal.stage("close")
         began = time.monotonic()
@@ -550,7 +551,7 @@ def back(host: Host, way: Way, force: bool) -> list[str]:
     host.journal.stage("commit")
     finish(host, host.journal.entry)
     kept = host.mountpoint / left
-    (kept / "docker").rename(kept / f"before-back-{operation[-15:]}")
+    volume.rename(kept / "docker", kept / f"before-back-{operation[-15:]}")
     return [
         f"Postgres {old} serves again; the site was closed for {time.monotonic() - began:.1f} s.",
         *(f"Lost: {line}" for line in lost),
@@ -560,11 +561,11 @@ def back(host: Host, way: Way, force: bool) -> list[str]:
 
 def others(host: Host) -> list[str]:
     """Return the major versions, beside the one that serves, of which the volume keeps a directory."""
-    return sorted(
-        path.name
-        for path in host.mountpoint.iterdir()
-        if path.name.isdigit() and path.name != host.config.version
-    )
+    return [
+        name
+        for name in volume.names(host.mountpoint)
+        if name.isdigit() and name != host.config.version
+    ]
 
 
 def forget(host: Host) -> list[str]:
@@ -572,8 +573,8 @@ def forget(host: Host) -> list[str]:
     versions = others(host)
     if not versions:
         return ["Nothing is kept of another major version."]
-    freed = sum(used(host.mountpoint / version) for version in versions)
+    freed = sum(volume.used(host.mountpoint / version) for version in versions)
     for version in versions:
         restore.discard(host, version)
-    note(host).unlink(missing_ok=True)
+    volume.unlink(note(host))
     return [f"Removed the directory of Postgres {', '.join(versions)}: {size(freed)}."]
