@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
 import shutil
@@ -69,16 +71,37 @@ STATUS_WIDTH = 16
 TIME_WIDTH = 11
 MAX_WIDTH = 92
 MAX_MESSAGE = 2000
+MAX_LINE = 700
+MAX_LINES = 12
+# A shorter piece of data is a part of the sentence.
+MAX_DATA = 100
+# Program text has many braces: after some of them that hold no data the others do not either.
+MAX_PLAIN = 20
 MAX_CHANGED_NAMES = 12
 # What Ansible puts before the message that matters.
 PREFIXES = re.compile(
     r"^((Task|Module|Action) failed: |Validation of arguments failed:\s*"
-    r"|Finalization of task args for '[^']+' failed: |Unexpected \w+ error: )+"
+    r"|Finalization of task args for '[^']+' failed: |Unexpected \w+ error: "
+    r"|The task includes an option with an undefined variable\.+ The error was: )+"
 )
 SAYS_NOTHING = re.compile(
-    r"$|non-zero return code|MODULE FAILURE|Failed as requested from task"
-    r"|Module result deserialization failed",
+    r"$|(The command exited with a )?non-zero return code|MODULE FAILURE"
+    r"|Failed as requested from task|Module result deserialization failed|Unknown error\.?$"
+    r"|(Task|Module|Action) failed\.?$|\(traceback unavailable\)$|One or more items failed$"
 )
+# What Ansible adds about the place in a playbook, and a template that did not compile.
+EXCERPT = re.compile(r"\n+(The error appears to be in|Origin: )[\s\S]*|(?<=\.) String: [\s\S]*")
+TRACEBACK = "Traceback (most recent call last)"
+# What ssh writes last, whatever happened.
+CONNECTION_CLOSED = re.compile(r"(Shared c|C)onnection to \S+ closed\.?$")
+# Where data may begin, and what it begins with where it was cut or is no valid JSON.
+DATA = re.compile(r"[{\[](?=\s*[\"'{\[\]}\d])")
+KEY = re.compile(r"[{\[\s]*([\"'])[^\"'\n]{1,80}\1\s*[:,]")
+# Where data has its message, the best first.
+MESSAGE_KEYS = (
+    "msg", "message", "error", "errors", "detail", "reason", "stderr", "module_stderr",
+    "exception", "event", "results",
+)  # fmt: skip
 HIDDEN = "the task handles a secret (no_log), so its output is hidden"
 
 
@@ -174,10 +197,118 @@ def steps_of(playbook: Any) -> list[Step]:
     return steps
 
 
-def last_lines(text: object, count: int = 5) -> str:
+def end_of_data(text: str, start: int) -> int:
+    """Return where the list or dictionary that starts in a text ends; 0 where it does not."""
+    depth, quote = 0, ""
+    for match in re.finditer(r"\\.|[\"'{}\[\]]", text[start:], re.DOTALL):
+        sign = match.group()
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        elif sign in "{[":
+            depth += 1
+        elif sign in "}]":
+            depth -= 1
+            if not depth:
+                return start + match.end()
+    return 0
+
+
+def parsed(text: str) -> object:
+    """Return the dictionary or list that a text is, as JSON or as Python has it; else None."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            value = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return value if isinstance(value, (dict, list)) else None
+    return None
+
+
+def without_data(text: str) -> str:
+    """Return a text with what the data in it says in place of the data.
+
+    Somebody's sentence may hold a whole result. What is short, or no data, stays.
+    """
+    written, position, plain = "", 0, 0
+    while plain < MAX_PLAIN and (match := DATA.search(text, position)):
+        start = match.start()
+        data = text[start : end_of_data(text, start) or len(text)]
+        value = parsed(data) if len(data) > MAX_DATA else None
+        if value is None and (len(data) <= MAX_DATA or not KEY.match(data)):
+            plain += len(data) > MAX_DATA
+            written += text[position : start + 1]
+            position = start + 1
+            continue
+        if isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value):
+            words = ", ".join(str(one) for one in value)
+        else:
+            words = said(value)
+        written += text[position:start] + (words or "[...]")
+        position = start + len(data)
+    return written + text[position:]
+
+
+def without_traceback(text: str) -> str:
+    """Return a text with the exception in place of its traceback."""
+    before, found, after = text.partition(TRACEBACK)
+    if not found:
+        return text
+    # The last one of a chain is what ended the program; its message follows the last frame.
+    lines = after.rpartition(TRACEBACK)[2].splitlines()
+    frames = [number for number, line in enumerate(lines) if re.match(r'\s+File "', line)]
+    message = [line for line in lines[max(frames, default=0) + 1 :] if line[:1].strip()]
+    return "\n".join(part for part in (before.strip(), *message) if part)
+
+
+def said(value: object) -> str:
+    """Return what a value has to say to a person, as text: the message in it, else nothing."""
+    if isinstance(value, Mapping):
+        for key in MESSAGE_KEYS:
+            if (text := said(value.get(key))) and not SAYS_NOTHING.match(text):
+                return text
+        short = ", ".join(f"{key}: {one}" for key, one in value.items())
+        fits = len(short) <= MAX_DATA and "\n" not in short
+        result = {"changed", "failed"} & set(value)
+        nested = any(isinstance(one, Mapping) for one in value.values())
+        return short if fits and not result and not nested else ""
+    if isinstance(value, (list, tuple)):
+        return "\n".join(dict.fromkeys(text for one in value if (text := said(one))))
+    if value is None or isinstance(value, bool):
+        return ""
+    text = PREFIXES.sub("", EXCERPT.sub("", str(value)).strip()).strip()
+    if text.startswith(("{", "[")) and (data := parsed(text)) is not None:
+        return said(data)
+    return without_data(without_traceback(text)).strip()
+
+
+def last_lines(value: object, count: int = 5) -> str:
     """Return the last lines of a command's output that say something."""
-    lines = [line.rstrip() for line in str(text or "").splitlines() if line.strip()]
-    return "\n".join(lines[-count:])
+    lines = [line.rstrip() for line in said(value).splitlines() if line.strip()]
+    lines = [line for line in lines if not CONNECTION_CLOSED.match(line)]
+    return "\n".join([line for line in lines if line != "[...]"][-count:])
+
+
+def shortened(text: str) -> str:
+    """Return a message with its begin and its end, which is advice, if it is long."""
+    lines = [
+        line
+        if len(line) <= MAX_LINE
+        else f"{line[: MAX_LINE // 2].rstrip()} [...] {line[-MAX_LINE // 2 :].lstrip()}"
+        for line in text.splitlines()
+    ]
+    left = lines
+    if len(left) > MAX_LINES:
+        left = [*lines[: MAX_LINES // 2], "[...]", *lines[-MAX_LINES // 2 :]]
+    short = "\n".join(left)
+    if len(short) > MAX_MESSAGE:
+        half = MAX_MESSAGE // 2
+        short = f"{short[:half].rstrip()}\n[...]\n{short[-half:].lstrip()}"
+    if short == "\n".join(text.splitlines()):
+        return short
+    where = C.DEFAULT_LOG_PATH or "run again with -v"
+    return f"{short}\n(shortened; all of it: {where})"
 
 
 def argument_error(message: str) -> str:
@@ -223,22 +354,22 @@ def message_of(result: Mapping[str, Any]) -> str:
         return "\n".join(argument_error(str(error)) for error in errors)
     for failed in result.get("failed_modules", {}).values():  # of a gathering of facts
         return message_of(failed)
-    message = result.get("msg", "")
-    if isinstance(message, list):
-        message = "\n".join(str(line) for line in message)
-    text = PREFIXES.sub("", str(message).strip()).strip()
+    text = said(result.get("msg"))
     output = last_lines(result.get("stderr")) or last_lines(result.get("module_stderr"))
     output = output or last_lines(result.get("stdout")) or last_lines(result.get("module_stdout"))
     if SAYS_NOTHING.match(text):
         if output:
             text = output
+        elif reason := said(result.get("exception")):
+            text = reason
+        elif "module_stdout" in result:
+            text = f"the module ended with {result.get('rc')} without a whole answer; -v shows it"
         elif "rc" in result:
-            text = f"the command ended with {result['rc']} and wrote nothing"
-        else:
-            text = text or "it gave no reason; run again with -v for its result"
-    if len(text) > MAX_MESSAGE:
-        half = MAX_MESSAGE // 2
-        text = f"{text[:half]} [... all of it with -v ...] {text[-half:]}"
+            wrote = result.get("stdout") or result.get("stderr")
+            what = "gave no reason; run again with -v for its result" if wrote else "wrote nothing"
+            text = f"the command ended with {result['rc']} and {what}"
+    if SAYS_NOTHING.match(text) or text == "[...]":
+        text = "it gave no reason; run again with -v for its result"
     return text
 
 
@@ -701,13 +832,15 @@ class CallbackModule(DefaultCallback):
         failed = [
             one
             for one in items or []
-            if isinstance(one, dict) and one.get("failed_when_result", one.get("failed"))
+            # Since ansible-core 2.21 a callback knows a failed item by its exception.
+            if isinstance(one, dict)
+            and one.get("failed_when_result", one.get("failed", "exception" in one))
         ]
         return failed or [result.result]
 
     @staticmethod
     def _sentence(where: str, message: str) -> str:
-        lines = message.splitlines() or [""]
+        lines = shortened(message).splitlines() or [""]
         if len(lines) == 1:
             return f"{where}: {lines[0]}"
         return "\n        ".join([f"{where}:", *lines])
@@ -726,7 +859,7 @@ class CallbackModule(DefaultCallback):
             if step is not None:
                 step.failed = True
             self._failures.setdefault(host, []).append((step, f"{host} is unreachable"))
-            lines = message_of(result.result).splitlines()
+            lines = shortened(message_of(result.result)).splitlines()
             reason = " ".join(line.strip() for line in lines if line.strip()).rstrip(".")
             self._fail(
                 f"{host} is unreachable: {reason}.\n        Look at ansible_host, ansible_port,"

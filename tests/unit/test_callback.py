@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import pty
 import re
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from plugins.callback.slipway import message_of, shortened
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -205,6 +210,135 @@ def test_a_silent_command_shows_its_last_lines(project: Project) -> None:
         re.M,
     )
     assert "early" not in done.stdout
+
+
+PROGRAM = "line of a program\n" * 3000
+RESULT = {"changed": False, "invocation": {"module_args": {"program": PROGRAM}}}
+TRACE = """\
+Traceback (most recent call last):
+  File "a.py", line 3, in <module>
+    x()
+KeyError: 'x'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "b.py", line 3, in y
+    raise
+RuntimeError: it broke
+"""
+SILENT = "it gave no reason; run again with -v for its result"
+FULL = {**RESULT, "msg": "No disk"}
+CLOSED = "Shared connection to web1 closed.\r\n"
+BROKEN = "Module result deserialization failed: Extra data"
+
+
+@pytest.mark.parametrize(
+    ("result", "sentence"),
+    [
+        ({**RESULT}, SILENT),
+        ({**RESULT, "msg": "Task failed: Module failed: Unknown error."}, SILENT),
+        ({**RESULT, "msg": "Task failed: Module failed: No disk."}, "No disk."),
+        ({"msg": {**RESULT, "msg": "No disk."}}, "No disk."),
+        ({"msg": {"port": 80, "host": "web1"}}, "port: 80, host: web1"),
+        ({"msg": ["No disk.", RESULT, {"msg": "No memory."}]}, "No disk.\nNo memory."),
+        ({"msg": json.dumps(RESULT)}, SILENT),
+        ({"msg": f"web1: {json.dumps(FULL)}; add one."}, "web1: No disk; add one."),
+        ({"msg": f"web1: {FULL}; add one."}, "web1: No disk; add one."),
+        ({"msg": f"web1: {RESULT}; add one."}, "web1: [...]; add one."),
+        ({"msg": f"web1: {json.dumps(RESULT)[:9000]}"}, "web1: [...]"),
+        ({"msg": "Port {a} [x] of {'a': 1}: stop it."}, "Port {a} [x] of {'a': 1}: stop it."),
+        ({"msg": f"Unknown: {['language'] * 12}."}, f"Unknown: {', '.join(['language'] * 12)}."),
+        (
+            {"msg": BROKEN, "module_stdout": json.dumps(RESULT)[:30000], "rc": 137},
+            "the module ended with 137 without a whole answer; -v shows it",
+        ),
+        (
+            {"msg": BROKEN, "module_stdout": json.dumps(RESULT) + TRACE, "rc": 1},
+            "RuntimeError: it broke",
+        ),
+        ({"msg": BROKEN, "module_stdout": "no json\n", "module_stderr": CLOSED}, "no json"),
+        (
+            {"msg": "MODULE FAILURE\nSee stdout/stderr", "module_stderr": TRACE},
+            "RuntimeError: it broke",
+        ),
+        ({"msg": "MODULE FAILURE", "exception": TRACE}, "RuntimeError: it broke"),
+        ({"msg": f"Can't load it: {TRACE}"}, "Can't load it:\nRuntimeError: it broke"),
+        (
+            {"msg": "non-zero return code", "rc": 1, "stdout": '{"changed": false, "msg": "No."}'},
+            "No.",
+        ),
+        (
+            {"msg": "non-zero return code", "rc": 1, "stdout": json.dumps(RESULT)},
+            "the command ended with 1 and gave no reason; run again with -v for its result",
+        ),
+        (
+            {
+                "msg": "The task includes an option with an undefined variable. The error was:"
+                " 'x' is undefined"
+                "\n\nThe error appears to be in '/site.yml': line 3,"
+                " column 7, but may\nbe elsewhere."
+            },
+            "'x' is undefined",
+        ),
+        (
+            {"msg": f"template error while templating string: unexpected '}}'. String: {PROGRAM}"},
+            "template error while templating string: unexpected '}'.",
+        ),
+    ],
+)
+def test_a_failure_is_what_a_person_can_read(result: dict[str, Any], sentence: str) -> None:
+    """Of every shape of result: its message, never the data, the program or the template in it."""
+    assert message_of(result) == sentence
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["x" * 50_000, PROGRAM, "{ ['x' " * 9000, '{"a": [' * 9000, f"{'é{' * 9000}"],
+)
+def test_a_long_failure_keeps_its_begin_and_its_advice(
+    message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle it is cut, and it says where all of it is."""
+    began = time.monotonic()
+    text = shortened(message_of({"msg": f"web1: {message}\nadd a disk."}))
+    assert time.monotonic() - began < 5
+    assert len(text) < 2200
+    assert len(text.splitlines()) < 16
+    assert text.startswith("web1: ")
+    if "[...]" in text.splitlines()[0] and "(shortened" not in text:
+        return  # it was data to its end
+    assert text.endswith("\nadd a disk.\n(shortened; all of it: run again with -v)")
+    monkeypatch.setattr("ansible.constants.DEFAULT_LOG_PATH", "/var/log/ansible.log", raising=False)
+    assert shortened(PROGRAM).endswith("(shortened; all of it: /var/log/ansible.log)")
+
+
+def test_a_loop_with_whole_files_names_none_of_them(project: Project) -> None:
+    """Neither the item nor the result of a module that broke is shown; with -v they are."""
+    project.write(
+        "library/broken.py",
+        """\
+        from ansible.module_utils.basic import AnsibleModule
+        module = AnsibleModule(argument_spec={"item": {"type": "dict"}})
+        print('{"changed": false, "text": "%s"}' % ("x" * 40000))
+        raise RuntimeError("it broke")
+        """,
+    )
+    project.role(
+        "alpha",
+        """
+        - name: configure | Write
+          broken: {item: "{{ item }}"}
+          loop: [{name: a, text: "{{ 'secret words ' * 3000 }}"}, {name: b, text: x}]
+        """,
+    )
+    project.play("roles: [alpha]")
+    settings = {"ANSIBLE_LIBRARY": str(project.directory / "library")}
+    done = project.run(**settings)
+    assert "\nFAILED  alpha | configure | Write: it broke\n" in done.stdout
+    assert len(done.stdout) < 1200
+    assert "secret words" not in done.stdout + done.stderr
+    assert "secret words" in project.run("-v", **settings).stdout
 
 
 def test_a_loop_names_the_item(project: Project) -> None:
