@@ -57,12 +57,11 @@ class Walk:
     def theirs(self, text: str) -> str:
         """Return output with the README's names."""
         for theirs, ours in self.others.items():
-            # A table's column is as wide as its longest name.
-            text = re.sub(rf"\b{re.escape(ours)}\b", theirs, text)
+            text = text.replace(ours, theirs)
         return text
 
     def run(self, command: str, options: list[str] | None = None) -> tuple[int, str]:
-        """Run a command line of the README in the clone; return its exit code and output."""
+        """Run a command line of the README in the clone; return its exit code and answer."""
         line = self.here(command)
         if line.startswith("./slipway ") and options is not None:
             line = f"{line} {shlex.join(options)}"
@@ -78,17 +77,18 @@ class Walk:
         }
         environment["PATH"] = without_environment(environment["PATH"])
         done = subprocess.run(
-            argv, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, timeout=LIMIT, check=False,
+            argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=LIMIT, check=False,
         )  # fmt: skip
-        print(done.stdout, flush=True)
+        # On a terminal curl shows no progress; here it goes to where it is no answer.
+        print(done.stderr + done.stdout, flush=True)
         return done.returncode, self.theirs(done.stdout)
 
     def must(self, command: str, options: list[str] | None = None) -> str:
         """Run a command that has to succeed, and return what it printed."""
         code, output = self.run(command, options)
         if code:
-            raise ReadmeError(f"`{command}` ended with {code}:\n{output[-2000:]}")
+            raise ReadmeError(f"`{command}` ended with {code}, see its output above")
         return output
 
 
@@ -141,7 +141,7 @@ def site(walk: Walk, blocks: dict[str, str], write: bool) -> None:
     if not re.search(r"^ +Changed +nothing$", again, re.M) or "changed=0 " not in again:
         raise ReadmeError(f"a second `{deploy}` changed something:\n{again[-2000:]}")
     (example,) = readme.examples(blocks["status"])
-    table = walk.must(example.command, walk.options)
+    table = readme.message(walk.must(example.command, walk.options))
     show(blocks, "status", f"$ {example.command}\n{table}", write)
 
 
@@ -198,6 +198,11 @@ def main() -> int:
     try:
         with clone(arguments.container) as directory:
             walk = Walk(directory, arguments.container)
+            if arguments.write and walk.others:
+                raise ReadmeError(
+                    f"the project {PROJECT} or port {PORT} of this machine is taken, "
+                    "and the README shows those: --write needs both"
+                )
             try:
                 site(walk, blocks, arguments.write)
                 # Once is enough: what is the host's own was seen by then.

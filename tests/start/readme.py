@@ -17,6 +17,9 @@ BLOCK = re.compile(
 # Where a host has other packages, images or data, the steps of these roles do more or less.
 VARIES = ("docker", "base_images", "security_upgrades")
 STEP = re.compile(r"^\[\d+/\d+\] (?P<name>.*?)(?:  .*)?$")
+# A slow task of a step, and what came of the step.
+TASK = re.compile(r"^ {6}\S.* (?:ok|changed) +\d[\d. mins]*s$")
+RESULT = re.compile(r"^ {40,}\S")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -94,13 +97,26 @@ def progress(output: str) -> str:
             kept.append(line)
         elif line.startswith(("Done", "Failed", "FAILED")):
             inside = False
-            kept.append(line)
-        elif inside and re.match(r"^ {40,}\S", line):
+            kept += ["", line]
+        elif inside and RESULT.match(line):
             # What came of the step, which stands below its tasks.
-            kept[-1] = f"{kept[-1]:<56}{line.strip()}"
-        elif not inside and line:
+            kept[-1] = f"{kept[-1]:<64}{line.strip()}"
+        elif kept and not inside:
             kept.append(line)
-    return "\n".join(line for line in kept if not re.search(r"  skipped {3,}\S", line)) + "\n"
+    shown = (line for line in kept if not re.search(r"  skipped {3,}\S", line))
+    return "\n".join(shown).rstrip() + "\n"
+
+
+def message(output: str) -> str:
+    """Return what a verb had to say, without the progress and the summary around it."""
+    kept: list[str] = []
+    for raw in output.splitlines():
+        line = ANSI.sub("", raw).rstrip()
+        if line.startswith("Done in"):
+            break
+        if not (STEP.match(line) or TASK.match(line) or RESULT.match(line)):
+            kept.append(line)
+    return "\n".join(kept).strip() + "\n"
 
 
 def shape(text: str) -> list[str]:

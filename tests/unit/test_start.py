@@ -70,8 +70,25 @@ def test_progress_is_the_steps_and_the_summary() -> None:
     assert lines[0].endswith("ok                    5.8 s")
     assert lines[3].endswith("4 changed            20.2 s")
     assert "Make the front network" not in "\n".join(lines)
-    assert lines[4] == "Done in 1 min 09 s"
+    assert lines[4:6] == ["", "Done in 1 min 09 s"]
     assert lines[-1].startswith("localhost")
+
+
+def test_a_message_stands_alone() -> None:
+    """Which tasks are slow enough to be named depends on the machine."""
+    output = (
+        "[1/1] status\n"
+        f"{'      look | Ask the engine for its version':<64}ok                    4.1 s\n"
+        "Project  example\n\n"
+        "CONTAINER      STATE\n"
+        "example-nginx  running\n"
+        f"{'':<64}ok                   29.2 s\n"
+        "\nDone in 29.5 s\n  Changed  nothing\n"
+    )
+    assert (
+        readme.message(output)
+        == "Project  example\n\nCONTAINER      STATE\nexample-nginx  running\n"
+    )
 
 
 def test_times_counts_and_names_may_differ() -> None:
