@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,8 @@ ECHO = """#!/bin/sh
 printf 'program=%s\\n' "$(basename "$0")"
 printf 'config=%s\\n' "${ANSIBLE_CONFIG-}"
 printf 'argument=%s\\n' "$@"
+while [ -e "${FAKE_WAIT-/nowhere/at/all}" ]; do sleep 0.05; done
+[ -x "$0" ] || echo "its environment is gone"
 if [ "${SLIPWAY_CONSOLE-}" ]; then printf "${FAKE_WORDS-true\\0}" >"$SLIPWAY_CONSOLE"; fi
 exit "${FAKE_EXIT:-0}"
 """
@@ -26,14 +31,16 @@ exit "${FAKE_EXIT:-0}"
 # A Python that makes environments and installs in no time, from nowhere.
 PYTHON = """#!/bin/sh
 case "$1 $2" in
+"-IS -c") echo "${FAKE_VERSION:-3.13}" ;;
 "-c "*) exit 0 ;;
 "-m venv")
-  mkdir -p "$3/bin"
-  cp "$0" "$3/bin/python"
-  cp "$FAKE_TOOL" "$3/bin/ansible-playbook"
+  mkdir -p "$4/bin"
+  cp "$0" "$4/bin/python"
+  cp "$FAKE_TOOL" "$4/bin/ansible-playbook"
   ;;
 "-m pip")
   echo "pip $*" >> "$FAKE_LOG"
+  while [ -e "${FAKE_PIP_WAIT-/nowhere/at/all}" ]; do sleep 0.05; done
   echo "ERROR: no matching distribution" >&2
   exit "${FAKE_PIP:-0}"
   ;;
@@ -68,17 +75,34 @@ class Launcher:
         program(self.path / "id", f"#!/bin/sh\necho {uid}\n")
         program(self.path / "sudo", f"#!/bin/sh\nexit {sudo}\n")
 
+    def environment(self, settings: dict[str, str]) -> dict[str, str]:
+        """Return an environment in which only the settings of this test count."""
+        return {
+            "PATH": f"{self.path}:{os.environ['PATH']}",
+            "HOME": str(self.directory),
+            **self.settings,
+            **settings,
+        }
+
+    def start(self, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+        """Start the launcher, which a file may keep from ending."""
+        return subprocess.Popen(
+            [self.script, *arguments],
+            cwd=self.directory,
+            env=self.environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run the launcher in a directory that is not the project's."""
         return subprocess.run(
             [self.script, *arguments],
             cwd=self.directory,
-            env={
-                "PATH": f"{self.path}:{os.environ['PATH']}",
-                "HOME": str(self.directory),
-                **self.settings,
-                **settings,
-            },
+            env=self.environment(settings),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -257,6 +281,16 @@ class Fresh(Launcher):
         }
 
     @property
+    def environments(self) -> list[str]:
+        """Return the names of the environments that are there."""
+        return sorted(path.name for path in self.script.parent.glob(".slipway/environments/*"))
+
+    @property
+    def link(self) -> Path:
+        """Return what people have in their PATH."""
+        return self.script.parent / ".slipway/venv"
+
+    @property
     def installs(self) -> list[str]:
         """Return how pip was called, call by call."""
         return self.log.read_text().splitlines() if self.log.exists() else []
@@ -303,3 +337,184 @@ def test_a_failed_install_is_said_and_tried_again(fresh: Fresh) -> None:
     assert "program=" not in failed.stdout
     assert fresh.run("deploy").returncode == 0
     assert len(fresh.installs) == 2
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    """Wait until something has happened."""
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("blind", ["grep", ""])
+def test_a_running_deploy_keeps_its_tools_when_the_lock_changes(fresh: Fresh, blind: str) -> None:
+    """Also in the moments in which no program of its own can be seen yet (without grep)."""
+    if blind:
+        program(fresh.path / blind, "#!/bin/sh\nexit 1\n")
+    hold = fresh.directory / "hold"
+    hold.touch()
+    running = fresh.start("deploy", FAKE_WAIT=str(hold))
+    wait_for(lambda: fresh.link.exists())
+    [old] = fresh.environments
+    fresh.lock.write_text("tools==2\n")
+    assert fresh.run("deploy").returncode == 0
+    assert fresh.run("deploy").returncode == 0
+    [new] = set(fresh.environments) - {old}
+    assert len(fresh.installs) == 2
+    assert fresh.link.readlink() == Path("environments", new)
+    hold.unlink()
+    out, err = running.communicate(timeout=20)
+    assert running.returncode == 0, err
+    assert "program=ansible-playbook" in out
+    assert "gone" not in out
+    assert fresh.run("deploy").returncode == 0
+    assert fresh.environments == [new]
+    assert len(fresh.installs) == 2
+
+
+def test_what_runs_without_the_launcher_keeps_its_tools_too(fresh: Fresh) -> None:
+    """Molecule by hand, with the environment in its PATH."""
+    assert fresh.run("deploy").returncode == 0
+    [old] = fresh.environments
+    tool = fresh.link.resolve() / "bin/ansible-playbook"
+    hold = fresh.directory / "hold"
+    hold.touch()
+    running = subprocess.Popen([tool], env={**os.environ, "FAKE_WAIT": str(hold)}, stdout=-1)
+    fresh.lock.write_text("tools==2\n")
+    assert fresh.run("deploy").returncode == 0
+    assert old in fresh.environments
+    hold.unlink()
+    running.communicate(timeout=20)
+    assert fresh.run("deploy").returncode == 0
+    assert old not in fresh.environments
+
+
+def test_two_launchers_make_the_tools_once(fresh: Fresh) -> None:
+    """The second waits and says so; one that is killed leaves nothing that is taken for whole."""
+    hold = fresh.directory / "hold"
+    hold.touch()
+    killed = fresh.start("deploy", FAKE_PIP_WAIT=str(hold))
+    wait_for(lambda: fresh.installs)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    first = fresh.start("deploy", FAKE_PIP_WAIT=str(hold))
+    wait_for(lambda: len(fresh.installs) == 2)
+    others = [fresh.start("deploy", FAKE_PIP_WAIT=str(hold)) for _ in range(2)]
+    for other in others:
+        assert other.stderr
+        assert "waiting for another run" in other.stderr.readline()
+    hold.unlink()
+    for each in (first, *others):
+        out, err = each.communicate(timeout=20)
+        assert each.returncode == 0, err
+        assert "program=ansible-playbook" in out
+    assert len(fresh.installs) == 2
+    assert len(fresh.environments) == 1
+
+
+def test_each_python_has_its_own_tools(fresh: Fresh) -> None:
+    """One lock file is another line of Ansible on another Python; neither makes the other anew."""
+    for version in ("3.11", "3.13", "3.11", "3.13"):
+        assert fresh.run("deploy", FAKE_VERSION=version).returncode == 0
+        assert str(fresh.link.readlink()).endswith(f"-{version}")
+    assert len(fresh.installs) == 2
+
+
+def test_a_checkout_that_was_moved_or_copied_gets_its_own_tools(fresh: Fresh) -> None:
+    """The programs in an environment name the path of their Python."""
+    assert fresh.run("deploy").returncode == 0
+    alias = fresh.directory / "alias"
+    alias.symlink_to(fresh.script.parent)
+    moved = fresh.directory / "moved"
+    fresh.script = alias / "slipway"
+    assert fresh.run("deploy").returncode == 0
+    assert len(fresh.installs) == 1
+    shutil.copytree(fresh.directory / "project", moved, symlinks=True)
+    fresh.script = moved / "slipway"
+    assert fresh.run("deploy").returncode == 0
+    assert len(fresh.installs) == 2
+
+
+def test_the_directory_of_an_older_launcher_becomes_a_link(fresh: Fresh) -> None:
+    """Its path stays: people have it in their PATH."""
+    tool = program(fresh.link / "bin/ansible-playbook", ECHO)
+    hold = fresh.directory / "hold"
+    hold.touch()
+    running = subprocess.Popen([tool], env={**os.environ, "FAKE_WAIT": str(hold)}, stdout=-1)
+    assert fresh.run("deploy").returncode == 0
+    assert not fresh.link.is_symlink()
+    hold.unlink()
+    out, _ = running.communicate(timeout=20)
+    assert b"gone" not in out
+    assert fresh.run("deploy").returncode == 0
+    assert fresh.link.is_symlink()
+
+
+def test_a_console_holds_no_tools(fresh: Fresh) -> None:
+    """A terminal may stay open for days; a deploy holds them to its end."""
+    (fresh.script.parent / "playbooks/exec.yml").write_text("# Run it\n[]\n")
+    words = r"ls\0-l\0/proc/self/fd\0"
+    done = fresh.run("exec", FAKE_WORDS=words)
+    assert " 0 -> " in done.stdout
+    assert "environments" not in done.stdout
+
+
+def old_machine(fresh: Fresh, version: str) -> dict[str, str]:
+    """Let the only Python be this one; no package manager is there."""
+    text = fresh.script.read_text().replace(" /usr/bin/python3)", ")")
+    fresh.script.write_text(text)
+    needed = (
+        "bash", "sh", "env", "dirname", "basename", "cat", "cp", "cut", "grep", "id", "ln", "mkdir",
+        "rm", "sed", "sha256sum", "flock",
+    )  # fmt: skip
+    path = fresh.directory / "only"
+    path.mkdir()
+    for name in needed:
+        (path / name).symlink_to(shutil.which(name) or name)
+    if version:
+        program(path / "python3", PYTHON)
+    return {"SLIPWAY_PYTHON": "", "FAKE_VERSION": version, "PATH": str(path)}
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.9", "2.7"])
+def test_an_old_python_is_named(fresh: Fresh, version: str) -> None:
+    """Which one there is, which one is needed, and what to do."""
+    done = fresh.run("deploy", **old_machine(fresh, version))
+    assert (done.returncode, done.stdout) == (1, "")
+    said = done.stderr.splitlines()
+    assert (
+        said[0] == f"slipway: this machine has Python {version}, and the tools need 3.11 or newer"
+    )
+    assert said[1].startswith("slipway: needs python3.11 python3.11-venv: install it")
+    assert len(said) == 2
+    assert fresh.installs == []
+
+
+def test_a_machine_without_python_gets_the_one_of_its_distribution(fresh: Fresh) -> None:
+    """Whatever version that is."""
+    done = fresh.run("deploy", **old_machine(fresh, ""))
+    assert done.returncode == 1
+    assert done.stderr.startswith("slipway: needs python3-venv: install it")
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.14", "3.13t"])
+def test_a_new_python_is_taken(fresh: Fresh, version: str) -> None:
+    """The first that is found."""
+    done = fresh.run("deploy", **old_machine(fresh, version))
+    assert done.returncode == 0, done.stderr
+    assert fresh.environments[0].endswith(f"-{version}")
+
+
+@pytest.mark.parametrize(("python", "version"), [("/nowhere/python3", "3.13"), ("", "3.10")])
+def test_a_python_that_was_named_and_will_not_do_is_said(
+    fresh: Fresh, python: str, version: str
+) -> None:
+    """Nothing else is taken in its place."""
+    named = python or fresh.settings["SLIPWAY_PYTHON"]
+    done = fresh.run("deploy", SLIPWAY_PYTHON=named, FAKE_VERSION=version)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"slipway: SLIPWAY_PYTHON is {named}, and the tools need a Python of 3.11 or newer with"
+        " venv: name another, or none.\n"
+    )
