@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -16,6 +16,7 @@ def sbom_available(_: object = None) -> bool:
 
 def sbom_document(found: Mapping[str, Any], release: str) -> str:
     """Return the bill of what sbom_packages found in an image."""
+    # The version may be a codename or nothing: an unreleased distribution has no number.
     if not sbom_available():
         raise AnsibleFilterError(
             "The control node has no library cyclonedx-python-lib: run ./slipway, which brings it."
@@ -40,12 +41,12 @@ def sbom_document(found: Mapping[str, Any], release: str) -> str:
         ],
     )
     bom.metadata.component = image
-    parts = [Component(type=ComponentType.OPERATING_SYSTEM, name=system, version=version)]
+    parts = [Component(type=ComponentType.OPERATING_SYSTEM, name=system, version=version or None)]
+    distro = f"{system}-{version}" if version else system
     for one in found["deb"]:
         purl = PackageURL(
-            "deb", system, one["name"], one["version"],
-            {"arch": one["arch"], "distro": f"{system}-{version}"},
-        )  # fmt: skip
+            "deb", system, one["name"], one["version"], {"arch": one["arch"], "distro": distro}
+        )
         parts.append(
             Component(
                 type=ComponentType.LIBRARY, name=one["name"], version=one["version"], purl=purl
@@ -62,10 +63,37 @@ def sbom_document(found: Mapping[str, Any], release: str) -> str:
                 licenses=[LicenseExpression(one["license"])] if one["license"] else [],
             )
         )
+    # As scanners know an interpreter that no package brought.
+    for one in found["python"]:
+        version = one["version"]
+        parts.append(
+            Component(
+                type=ComponentType.APPLICATION,
+                name="python",
+                version=version,
+                bom_ref=f"python:{one['path']}",
+                purl=PackageURL("generic", None, "python", version),
+                cpe=f"cpe:2.3:a:python:python:{version.replace('+', chr(92) + '+')}:*:*:*:*:*:*:*",
+                properties=[Property(name="slipway:path", value=one["path"])],
+            )
+        )
     for part in parts:
         bom.components.add(part)
     bom.register_dependency(image, parts)
     return JsonV1Dot6(bom).output_as_string(indent=1) + "\n"
+
+
+def sbom_documents(found: Iterable[Mapping[str, Any]], release: str) -> dict[str, Any]:
+    """Return the bills (files, by name) of images, and a sentence for each that cannot be made."""
+    files: dict[str, str] = {}
+    problems: list[str] = []
+    for one in found:
+        try:
+            files[f"{release}.{one['part']}.cdx.json"] = sbom_document(one, release)
+        # Whatever is in somebody's image: the others' bills are made, and the deploy has happened.
+        except Exception as problem:
+            problems.append(f"{one['image']} has packages that no bill takes: {problem}")
+    return {"files": files, "problems": problems}
 
 
 class FilterModule:
@@ -73,4 +101,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
-        return {"sbom_available": sbom_available, "sbom_document": sbom_document}
+        return {"sbom_available": sbom_available, "sbom_documents": sbom_documents}
