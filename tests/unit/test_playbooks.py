@@ -1,0 +1,48 @@
+"""What the playbooks hand to the roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+
+
+def uses_of(role: str, tasks: Any) -> Iterator[dict[str, Any]]:
+    """Yield the tasks, in blocks and plays too, that bring a role."""
+    for task in tasks or []:
+        for module in ("import_role", "include_role"):
+            brought = task.get(f"ansible.builtin.{module}") or {}
+            if brought.get("name") == role:
+                yield task
+        if task.get("role") == role:
+            yield {**task, "vars": task}
+        for part in ("roles", "pre_tasks", "tasks", "post_tasks", "block", "rescue", "always"):
+            yield from uses_of(role, task.get(part))
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
+def test_base_images_is_told_the_version_of_postgres(playbook: Path) -> None:
+    """Else it takes its own default for the project's: pin wrote 18's digest under postgres:17."""
+    for use in uses_of("base_images", yaml.safe_load(playbook.read_text())):
+        given = use.get("vars") or {}
+        if "postgres" in given.get("base_images_names", ["postgres"]):
+            assert "base_images_postgres_version" in given, use
+
+
+def test_every_use_of_a_role_is_found() -> None:
+    """The test above would else see nothing."""
+    found = {
+        playbook.stem: len(list(uses_of("base_images", yaml.safe_load(playbook.read_text()))))
+        for playbook in PLAYBOOKS
+    }
+    text = {
+        playbook.stem: playbook.read_text().count("name: base_images\n") for playbook in PLAYBOOKS
+    }
+    assert found == text
+    assert found["site"] == 1
