@@ -27,6 +27,8 @@ answers: {description: Whether an engine answers on the socket., type: bool, ret
 version: {description: Its version or an empty string., type: str, returned: always}
 api_version: {description: Its API's version or 0., type: str, returned: always}
 dockerd: {description: Path of the daemon or an empty string., type: str, returned: always}
+client: {description: Path of the docker command or an empty string., type: str, returned: always}
+snap: {description: Whether engine or client are of a snap., type: bool, returned: always}
 ours: {description: Whether Slipway installed it., type: bool, returned: always}
 buildx: {description: Whether its client has the buildx plugin., type: bool, returned: always}
 requests: {description: Whether this Python has the library., type: bool, returned: always}
@@ -46,7 +48,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Where snapd puts commands: the first on Debian and Ubuntu, the second elsewhere.
+SNAP_PATH = "/snap/bin:/var/lib/snapd/snap/bin"
 
 
 class SocketConnection(http.client.HTTPConnection):
@@ -105,9 +109,21 @@ def contents(path: str) -> dict[str, Any]:
     }
 
 
-def has_buildx() -> bool:
+def of_snap(root: str, installed: bool, path: str, snap_path: str) -> bool:
+    """Say whether the engine (root: where it keeps its data) or the only client is of a snap.
+
+    One that does not answer counts where no other engine is installed: beside it there is no room
+    for another on the same socket.
+    """
+    command = shutil.which("docker", path=snap_path)
+    if root:
+        in_snap = root.startswith("/var/snap/")
+        return in_snap or (command is not None and shutil.which("docker", path=path) is None)
+    return command is not None and not installed
+
+
+def has_buildx(docker: str | None) -> bool:
     """Say whether the client on this host has the buildx plugin."""
-    docker = shutil.which("docker", path=PATH)
     if docker is None:
         return False
     asked = subprocess.run([docker, "buildx", "version"], capture_output=True, check=False)
@@ -130,14 +146,19 @@ def main() -> None:
             found = contents(module.params["socket"])
         except OSError as problem:
             module.fail_json(msg=str(problem))
+    info = (ask(module.params["socket"], "/info", patience=60) or {}) if version else {}
+    dockerd = shutil.which("dockerd", path=PATH) or ""
+    client = shutil.which("docker", path=PATH)
     module.exit_json(
         changed=False,
         answers=bool(version),
         version=version.get("Version", ""),
         api_version=version.get("ApiVersion", "0"),
-        dockerd=shutil.which("dockerd", path=PATH) or "",
+        dockerd=dockerd,
+        client=client or "",
+        snap=of_snap(info.get("DockerRootDir", ""), bool(dockerd), PATH, SNAP_PATH),
         ours=Path(module.params["marker"]).exists(),
-        buildx=has_buildx(),
+        buildx=has_buildx(client),
         requests=importlib.util.find_spec("requests") is not None,
         **found,
     )

@@ -1,0 +1,283 @@
+"""The role docker: packages, restarts, refused engines, what apt complains of."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.rendering import evaluate
+
+ROOT = Path(__file__).parents[2]
+engine = importlib.import_module("roles.docker.filter_plugins.docker_engine")
+facts = importlib.import_module("roles.docker.library.docker_engine_facts")
+
+# As `apt-cache show docker.io` and `apt-cache policy docker-cli docker-buildx` answer.
+BOOKWORM = (
+    "Package: docker.io\nVersion: 20.10.24+dfsg1-1+deb12u1+b6\n"
+    "Depends: adduser, containerd (>= 1.4~), iptables, runc (>= 1.0.0~rc8~), tini-static\n"
+    "Recommends: apparmor, ca-certificates, cgroupfs-mount, git, needrestart, xz-utils\n"
+    "Suggests: aufs-tools, debootstrap, docker-doc, rinse, zfs-fuse | zfsutils\n",
+    "",
+)
+BACKPORTS = """docker-cli:
+  Installed: (none)
+  Candidate: 27.5.1+dfsg3-1~bpo12+1
+  Version table:
+     27.5.1+dfsg3-1~bpo12+1 100
+        100 http://deb.debian.org/debian bookworm-backports/main amd64 Packages
+docker-buildx:
+  Installed: (none)
+  Candidate: 0.13.1+ds1-3~bpo12+1
+  Version table:
+     0.13.1+ds1-3~bpo12+1 100
+        100 http://deb.debian.org/debian bookworm-backports/main amd64 Packages
+"""
+FORKY = (
+    "Package: docker.io\nVersion: 28.5.2+dfsg4-5\n"
+    "Depends: debconf (>= 0.5) | debconf-2.0, containerd (>= 1.4~), iptables, runc, tini-static\n"
+    "Recommends: apparmor, ca-certificates, dbus-user-session, docker-cli, git, xz-utils\n",
+    """docker-cli:
+  Installed: (none)
+  Candidate: 28.5.2+dfsg4-5
+  Version table:
+     28.5.2+dfsg4-5 500
+        500 http://deb.debian.org/debian forky/main amd64 Packages
+docker-buildx:
+  Installed: (none)
+  Candidate: 0.29.1+ds1-4
+  Version table:
+     0.29.1+ds1-4 500
+        500 http://deb.debian.org/debian forky/main amd64 Packages
+""",
+)
+# The client is in the package itself; an unrelated one of that name is offered.
+JAMMY = (
+    "Package: docker.io\nVersion: 27.5.1-0ubuntu3~22.04.2\n"
+    "Depends: adduser, containerd (>= 1.2.6-0ubuntu1~), iptables, libc6 (>= 2.34), libsystemd0\n"
+    "Suggests: aufs-tools, btrfs-progs, cgroupfs-mount | cgroup-lite, docker-cli-x\n",
+    FORKY[1],
+)
+NO_CANDIDATE = """docker-cli:
+  Installed: (none)
+  Candidate: (none)
+  Version table:
+     28.5.2+dfsg4-5 -1
+        100 /var/lib/dpkg/status
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "packages"),
+    [
+        (BOOKWORM, ["docker.io"]),
+        ((BOOKWORM[0], BACKPORTS), ["docker.io"]),
+        (FORKY, ["docker.io", "docker-cli", "docker-buildx"]),
+        (JAMMY, ["docker.io", "docker-buildx"]),
+        ((FORKY[0], NO_CANDIDATE), ["docker.io"]),
+        # As the host has it, whatever its priority.
+        (
+            (FORKY[0], BACKPORTS.replace("Installed: (none)", "Installed: 27.5.1+dfsg3-1~bpo12+1")),
+            ["docker.io", "docker-cli"],
+        ),
+        (("", ""), ["docker.io"]),
+    ],
+    ids=["bookworm", "backports", "forky", "jammy", "pinned away", "installed", "no list"],
+)
+def test_packages_follow_what_apt_offers(said: tuple[str, str], packages: list[str]) -> None:
+    """The client is a package of its own where docker.io names one; no release is asked for."""
+    assert engine.docker_packages(*said) == [*packages, "iptables", "ca-certificates"]
+
+
+def test_the_role_installs_what_apt_offers() -> None:
+    """Ubuntu 26.04 was in no table, and got an engine without its client."""
+    found = evaluate(
+        "docker",
+        "__docker_packages",
+        docker_source="auto",
+        __docker_show={"stdout": FORKY[0]},
+        __docker_policy={"stdout": FORKY[1]},
+        ansible_facts={"distribution": "Ubuntu", "distribution_version": "26.04"},
+    )
+    assert "docker-cli" in found
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "restarts"),
+    [
+        ({}, {"features": {"containerd-snapshotter": True}}, True),
+        (
+            {"features": {"containerd-snapshotter": True}},
+            {"features": {"containerd-snapshotter": False}},
+            True,
+        ),
+        (
+            {"features": {"containerd-snapshotter": True}},
+            {"features": {"containerd-snapshotter": True, "buildkit": True}},
+            False,
+        ),
+        ({}, {"features": {"buildkit": True}}, False),
+        ({}, {"max-concurrent-downloads": 2}, False),
+        ({}, {"default-shm-size": "32M"}, True),
+        ({"debug": True}, {"debug": False, "data-root": "/x"}, True),
+    ],
+)
+def test_the_image_store_changes_with_a_restart(
+    before: dict[str, Any], wanted: dict[str, Any], restarts: bool
+) -> None:
+    """`features` is reloaded, but not where images are kept."""
+    given = {"__docker_daemon_before": before, "__docker_daemon_wanted": wanted}
+    expression = (
+        "__docker_daemon_wanted | docker_restarts(__docker_daemon_before, __docker_reloadable)"
+    )
+    assert evaluate("docker", expression, **given) == restarts
+
+
+def programs(directory: Path, *names: str) -> str:
+    """Make a directory of programs and return it."""
+    directory.mkdir(exist_ok=True)
+    for name in names:
+        (directory / name).write_text("#!/bin/sh\n")
+        (directory / name).chmod(0o755)
+    return str(directory)
+
+
+@pytest.mark.parametrize(
+    ("root", "daemon", "ordinary", "snap", "refused"),
+    [
+        ("/var/snap/docker/common/var-lib-docker", False, [], ["docker"], True),
+        ("/var/snap/docker/common/var-lib-docker", True, ["docker"], ["docker"], True),
+        ("/var/lib/docker", True, ["docker"], ["docker"], False),
+        # The engine is Docker's own, and the only client is the snap's.
+        ("/var/lib/docker", True, [], ["docker"], True),
+        # It does not answer now, but takes the socket when it starts.
+        ("", False, [], ["docker"], True),
+        ("", True, ["docker"], ["docker"], False),
+        ("", False, [], [], False),
+        ("/srv/docker", True, ["docker"], [], False),
+    ],
+)
+def test_docker_from_snap_is_told(
+    tmp_path: Path, root: str, daemon: bool, ordinary: list[str], snap: list[str], refused: bool
+) -> None:
+    """By where it keeps its data, or by the only command there is."""
+    paths = programs(tmp_path / "bin", *ordinary), programs(tmp_path / "snap", *snap)
+    assert facts.of_snap(root, daemon, *paths) == refused
+
+
+EXPIRED = (
+    "E:Release file for http://deb.debian.org/debian/dists/forky/InRelease is expired "
+    "(invalid since 22d 9h 14min 1s). Updates for this repository will not be applied."
+)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"msg": f"Failed to update apt cache: {EXPIRED}"},
+        {"msg": "non-zero return code", "stderr": EXPIRED.replace("E:", "E: "), "rc": 100},
+        {"msg": "Failed to update apt cache: unknown reason", "stdout": EXPIRED},
+    ],
+)
+def test_lists_past_their_date_are_said(result: dict[str, Any]) -> None:
+    """Which, since when, and that the check stays on."""
+    said = engine.docker_complaint(result)
+    assert (
+        "http://deb.debian.org/debian/dists/forky/InRelease are expired (invalid since 22d" in said
+    )
+    assert "does not turn apt's check off" in said
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (
+            {"msg": "No package matching 'docker-ce' is available"},
+            "No package matching 'docker-ce' is",
+        ),
+        (
+            {"msg": "non-zero\nsecond", "stderr": "W: x\nE: Unable to fetch y.\nE: z"},
+            "Unable to fetch y:",
+        ),
+        ({"msg": "first\nsecond"}, "first:"),
+        ({}, "no reason given"),
+    ],
+)
+def test_the_first_error_of_apt_is_the_reason(result: dict[str, Any], said: str) -> None:
+    """And not the rest of what it wrote."""
+    found = engine.docker_complaint(result)
+    assert found.startswith(said)
+    assert "second" not in found
+
+
+def refuse(tmp_path: Path, **found: Any) -> str:
+    """Return what the role's first stage says on a host with such an engine."""
+    module = tmp_path / "library/docker_engine_facts.py"
+    module.parent.mkdir()
+    there = {
+        "answers": True, "version": "29.1.3", "api_version": "1.52", "dockerd": "/usr/bin/dockerd",
+        "client": "/usr/bin/docker", "snap": False, "ours": False, "buildx": True, "requests": True,
+        "networks": {}, "volumes": {}, "containers": {}, **found,
+    }  # fmt: skip
+    # What the module answers: no such host is at hand.
+    module.write_text(
+        "#!/usr/bin/python\nfrom ansible.module_utils.basic import AnsibleModule\n"
+        "module = AnsibleModule({'socket': {}, 'marker': {}}, supports_check_mode=True)\n"
+        f"module.exit_json(changed=False, **{there!r})\n"
+    )
+    role = tmp_path / "roles/docker"
+    role.mkdir(parents=True)
+    for part in ("tasks", "vars", "defaults", "filter_plugins", "meta"):
+        (role / part).symlink_to(ROOT / "roles/docker" / part)
+    (role / "library").symlink_to(module.parent)
+    play = {
+        "name": "Look", "hosts": "localhost", "gather_facts": True, "connection": "local",
+        "gather_subset": ["!all", "!min", "distribution", "service_mgr", "python"],
+        "tasks": [
+            {
+                "name": "Look",
+                "ansible.builtin.import_role": {"name": "docker", "tasks_from": "validate"},
+            }
+        ],
+    }  # fmt: skip
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    # Whatever this machine is.
+    extra = {
+        "ansible_python_interpreter": sys.executable,
+        "__docker_hosts": ["{{ __docker_host }}"],
+    }
+    ran = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,",
+            "-e", json.dumps(extra), "play.yml",
+        ],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={
+            **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_ROLES_PATH": str(tmp_path / "roles"),
+        },
+    )  # fmt: skip
+    return "" if ran.returncode == 0 else ran.stdout
+
+
+def test_docker_from_snap_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    """It cannot see /etc/slipway."""
+    said = " ".join(refuse(tmp_path, snap=True).split())
+    assert "has Docker from snap, which cannot see /etc/slipway" in said
+
+
+def test_an_engine_without_its_client_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    """docker.io without its recommended packages has none."""
+    said = " ".join(refuse(tmp_path, client="").split())
+    assert "has a Docker Engine and no `docker` command" in said
+
+
+def test_an_engine_of_today_is_taken(tmp_path: Path) -> None:
+    """The tests above would else prove nothing."""
+    assert refuse(tmp_path) == ""
