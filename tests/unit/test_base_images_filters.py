@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ assert spec is not None
 assert spec.loader is not None
 filters = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(filters)
+archives = importlib.import_module("roles.base_images.library.image_archives")
 
 NAMES = ["nginx", "python", "postgres"]
 VERSIONS = {"nginx": "1.28", "python": "3.13", "postgres": "17"}
@@ -106,38 +110,142 @@ def test_a_name_that_only_ends_alike_is_another_image() -> None:
     assert filters.find("my-nginx:1.28", [image("nginx:1.28")]) is None
 
 
-def test_archives_are_searched_by_image_and_version() -> None:
+LAYERS = ["sha256:" + "1" * 64, "sha256:" + "2" * 64]
+CREATED = "2026-11-28T16:47:04.31584560Z"
+ENV = ["PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "PYTHON_VERSION=3.13"]
+LABELS = {"org.slipway.recipe": "r"}
+# A configuration as Docker 20.10 writes it into an archive.
+MADE: dict[str, Any] = {
+    "architecture": "amd64",
+    "config": {
+        "Hostname": "", "Env": ENV, "Cmd": ["python3"], "Image": "sha256:44", "Volumes": None,
+        "WorkingDir": "", "Entrypoint": None, "OnBuild": None, "Labels": LABELS,
+    },
+    "created": CREATED,
+    "docker_version": "20.10.24+dfsg1",
+    "os": "linux",
+    "rootfs": {"type": "layers", "diff_ids": LAYERS},
+}  # fmt: skip
+
+
+def archive(path: Path, entries: list[dict[str, Any]], index: Any = None) -> str:
+    """Write an archive as `docker save` does; an entry's Config names a file of MADE."""
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as tar:
+        files = {"manifest.json": entries} | {one["Config"]: MADE for one in entries}
+        for name, content in (files | ({"index.json": index} if index else {})).items():
+            data = json.dumps(content).encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return str(path)
+
+
+def in_archives(paths: list[str], wanted: dict[str, str]) -> dict[str, Any]:
+    """Return the candidates of archives."""
+    images = [image for path in paths for image in archives.images_in(path)]
+    found: dict[str, Any] = filters.archive_candidates(images, wanted)
+    return found
+
+
+def test_archives_are_searched_by_image_and_version(tmp_path: Path) -> None:
     """Versions, foreign entries and both spellings of ids."""
-    manifests = {
-        "old.tar": json.dumps(
-            [{"RepoTags": ["slipway/postgres:15"], "Config": A.removeprefix("sha256:") + ".json"}]
-        ),
-        "new.tar": json.dumps(
-            [
-                {"RepoTags": None, "Config": "x"},
-                {
-                    "RepoTags": ["python:3.13-slim"],
-                    "Config": "blobs/sha256/" + B.removeprefix("sha256:"),
-                },
-                {"RepoTags": ["postgres:17"], "Config": A.removeprefix("sha256:") + ".json"},
-            ]
-        ),
-    }
-    wanted = {"nginx": "", "python": "3.13", "postgres": "17"}
-    found = filters.archive_candidates(manifests, [], wanted)
+    hexes = [one.removeprefix("sha256:") for one in (A, B)]
+    old = archive(
+        tmp_path / "old.tar", [{"RepoTags": ["slipway/postgres:15"], "Config": f"{hexes[0]}.json"}]
+    )
+    new = archive(
+        tmp_path / "new.tar.gz",
+        [
+            {"RepoTags": None, "Config": "x"},
+            {"RepoTags": ["python:3.13-slim"], "Config": f"blobs/sha256/{hexes[1]}"},
+            {"RepoTags": ["postgres:17"], "Config": f"{hexes[0]}.json"},
+        ],
+    )
+    found = in_archives([old, new], {"nginx": "", "python": "3.13", "postgres": "17"})
     assert sorted(found) == ["postgres", "python"]
-    assert found["postgres"] == {"name": "postgres:17", "ids": [A], "archive": "new.tar"}
-    assert filters.archive_tags(manifests)[0] == "slipway/postgres:15"
+    assert found["postgres"]["name"] == "postgres:17"
+    assert found["postgres"]["ids"] == [A]
+    assert found["postgres"]["archive"] == new
+    assert filters.archive_tags(archives.images_in(old)) == ["slipway/postgres:15"]
     assert filters.missing(found, [image("python:3.13-slim", B), image("postgres:17", B)]) == [
         "postgres"
     ]
 
 
-def test_an_id_of_the_containerd_image_store_counts_too() -> None:
+def test_an_id_of_the_containerd_image_store_counts_too(tmp_path: Path) -> None:
     """There the id is the digest of the manifest."""
-    manifests = {"x.tar": json.dumps([{"RepoTags": ["nginx:1.28"], "Config": "x" + A[7:]}])}
-    found = filters.archive_candidates(manifests, [f'{{"digest": "{B}"}}'], {"nginx": ""})
+    path = archive(
+        tmp_path / "x.tar",
+        [{"RepoTags": ["nginx:1.28"], "Config": "blobs/sha256/" + A[7:]}],
+        {"schemaVersion": 2, "manifests": [{"digest": B, "size": 5}]},
+    )
+    found = in_archives([path], {"nginx": ""})
     assert filters.missing(found, [image("nginx:1.28", B)]) == []
+
+
+def loaded(**others: Any) -> dict[str, Any]:
+    """Return what Docker 29 tells of the image of MADE, loaded into containerd's store.
+
+    Its id is the digest of a manifest that the engine wrote while it loaded it.
+    """
+    return {
+        "Id": "sha256:" + "c" * 64,
+        "RepoTags": ["slipway/python:3.13"],
+        "RepoDigests": ["slipway/python@sha256:" + "c" * 64],
+        "Created": "2026-11-28T16:47:04.3158456Z",
+        "Config": {
+            "Env": ENV, "Cmd": ["python3"], "WorkingDir": "/", "Labels": LABELS,
+        },
+        "Architecture": "amd64",
+        "Os": "linux",
+        "RootFS": {"Type": "layers", "Layers": LAYERS},
+        "Descriptor": {
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "digest": "sha256:" + "c" * 64,
+            "size": 529,
+        },
+        **others,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("there", "gone"),
+    [
+        (loaded(), False),
+        # As the engine's own store tells it.
+        (loaded(Id=A, Config=MADE["config"], Created=CREATED), False),
+        (loaded(RootFS={"Type": "layers", "Layers": LAYERS[:1]}), True),
+        (loaded(Created="2026-11-28T16:48:04.3158456Z"), True),
+        (loaded(Config={"Env": ENV, "Cmd": ["python3"], "Labels": None}), True),
+        (loaded(RootFS={}), True),
+    ],
+    ids=["containerd", "own store", "other layers", "other time", "other label", "unknown"],
+)
+def test_an_image_of_an_archive_is_known_whichever_way_the_engine_names_it(
+    tmp_path: Path, there: dict[str, Any], gone: bool
+) -> None:
+    """An archive of 20.10 has no manifest's digest, and was loaded into Docker 29 in each run."""
+    path = archive(
+        tmp_path / "x.tar", [{"RepoTags": ["slipway/python:3.13"], "Config": f"{A[7:]}.json"}]
+    )
+    found = in_archives([path], {"python": "3.13"})
+    assert filters.missing(found, [there]) == (["python"] if gone else [])
+
+
+@pytest.mark.parametrize("kind", ["no file", "no tar", "no list", "list of something else"])
+def test_what_is_no_archive_is_no_list(tmp_path: Path, kind: str) -> None:
+    """Whatever it is, it is said which."""
+    path = tmp_path / "x.tar"
+    if kind == "no tar":
+        path.write_text("host\n")
+    elif kind != "no file":
+        with tarfile.open(path, "w") as tar:
+            if kind != "no list":
+                member = tarfile.TarInfo("manifest.json")
+                member.size = 2
+                tar.addfile(member, io.BytesIO(b"{}"))
+    with pytest.raises((OSError, tarfile.TarError, ValueError)):
+        archives.images_in(str(path))
 
 
 def test_resolved_leaves_the_id_empty_where_there_is_no_image() -> None:

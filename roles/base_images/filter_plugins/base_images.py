@@ -1,8 +1,8 @@
 """Which images a source gives, and which of them the host has.
 
-A candidate is what a source gives for an image: its name and, where they are known, the ids
-(`ids`) or the checksum of the recipe (`recipe`) that an image of that name must have to count as
-there.
+A candidate is what a source gives for an image: its name and, where they are known, the ids and the
+content (`ids`, `content`: either will do) or the checksum of the recipe (`recipe`) that an image of
+that name must have to count as there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -79,42 +80,74 @@ def debian_refusals(candidates: Candidates, shipped: Mapping[str, Mapping[str, A
     return sentences
 
 
-def digests_in(text: str) -> list[str]:
-    """Return the digests that the text mentions."""
-    return [f"sha256:{digest}" for digest in re.findall(r"[0-9a-f]{64}", text)]
+def at(created: object) -> str:
+    """Return a time in one spelling: engines write it with and without trailing zeros."""
+    try:
+        moment = datetime.fromisoformat(str(created or ""))
+    except ValueError:
+        return ""
+    # What an image without a time has.
+    return "" if moment.year == 1 else moment.astimezone(UTC).isoformat()
 
 
-def entries_of(manifests: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
-    """Return (archive, image) for each image of the archives."""
-    return [(path, entry) for path, text in manifests.items() for entry in json.loads(text)]
+def content(layers: Iterable[str] | None, created: object, config: Mapping[str, Any] | None) -> str:
+    """Return what an image is, whichever way an engine names it; '' where that is not known.
+
+    Its layers, when it was made and how it is run. The id is the digest of its configuration in the
+    engine's own store and that of its manifest in containerd's (Docker 29), which an archive of an
+    older engine does not have.
+    """
+    told = [str(one) for one in layers or []]
+    if not told:
+        return ""
+    run = {key: (config or {}).get(key) or None for key in ("Cmd", "Entrypoint", "Env", "Labels")}
+    text = json.dumps([told, at(created), run], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def content_of(image: Mapping[str, Any]) -> str:
+    """Return what an image is that the engine tells about."""
+    layers = (image.get("RootFS") or {}).get("Layers")
+    return content(layers, image.get("Created"), image.get("Config"))
 
 
 def archive_candidates(
-    manifests: Mapping[str, str], indexes: Iterable[str], wanted: Mapping[str, str]
+    images: Iterable[Mapping[str, Any]], wanted: Mapping[str, str]
 ) -> Candidates:
-    """Return the images of archives that have the wanted version ('' takes any).
+    """Return the images of archives (by image_archives) that have the wanted version.
 
-    manifests are the texts of manifest.json by archive, indexes those of index.json. An engine
-    names an image by the digest of its configuration or, with the containerd image store, by that
-    of its manifest: both count.
+    The version '' takes any.
     """
-    digests = digests_in("".join(indexes))
+    images = list(images)
     candidates: Candidates = {}
     for name, version in wanted.items():
         tail = rf"{re.escape(version)}(?:[.-]|$)" if version else ""
         fits = re.compile(rf"(?:^|/){name}:{tail}")
-        for path, entry in entries_of(manifests):
-            tag = next((tag for tag in entry.get("RepoTags") or [] if fits.search(tag)), None)
+        for image in images:
+            tag = next((tag for tag in image["tags"] if fits.search(tag)), None)
             if tag:
-                ids = digests_in(entry["Config"]) + digests
-                candidates[name] = {"name": tag, "ids": ids, "archive": path}
+                made = image["configuration"]
+                layers = (made.get("rootfs") or {}).get("diff_ids")
+                candidates[name] = {
+                    "name": tag,
+                    "ids": image["ids"],
+                    "content": content(layers, made.get("created"), made.get("config")),
+                    "archive": image["archive"],
+                }
                 break
     return candidates
 
 
-def archive_tags(manifests: Mapping[str, str]) -> list[str]:
+def archive_tags(images: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the names of all images of archives."""
-    return [tag for _, entry in entries_of(manifests) for tag in entry.get("RepoTags") or []]
+    return [tag for image in images for tag in image["tags"]]
+
+
+def is_of_archive(candidate: Mapping[str, Any], image: Mapping[str, Any]) -> bool:
+    """Say whether an image is the one of an archive, by its id or else by what it is."""
+    if image["Id"] in candidate["ids"]:
+        return True
+    return bool(candidate["content"]) and content_of(image) == candidate["content"]
 
 
 def find(name: str, images: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -138,7 +171,7 @@ def missing(candidates: Candidates, images: Sequence[Mapping[str, Any]]) -> list
         labels = ((image or {}).get("Config") or {}).get("Labels") or {}
         if (
             image is None
-            or ("ids" in candidate and image["Id"] not in candidate["ids"])
+            or ("ids" in candidate and not is_of_archive(candidate, image))
             or ("recipe" in candidate and labels.get(RECIPE_LABEL) != candidate["recipe"])
         ):
             gone.append(name)
