@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.rendering import evaluate
 
@@ -303,3 +304,45 @@ def test_digest_of_another_postgres_is_seen(wanted: str, strange: list[str]) -> 
         base_images_postgres_version=wanted,
     )
     assert found == strange
+
+
+@pytest.mark.parametrize(
+    ("said", "lacks"),
+    [
+        (
+            "W: GPG error: http://deb.debian.org/debian trixie InRelease: The following signatures "
+            "couldn't be verified because the public key is not available: NO_PUBKEY "
+            "6ED0E7B82643E131 NO_PUBKEY 78DBA3BC47EF2265\nE: The repository "
+            "'http://deb.debian.org/debian trixie InRelease' is not signed.",
+            True,
+        ),
+        (
+            "Sub-process /usr/bin/sqv returned an error code (1), error message is: Missing key "
+            "B8B80B5B623EAB6AD8775C45B7C5D7D6350947F8, which is needed to verify signature.",
+            True,
+        ),
+        ("W: ... the following signatures were invalid: EXPKEYSIG 648ACFD622F3D138 Debian", True),
+        ("E: The repository 'http://127.0.0.1:9/debian trixie Release' does not have one.", False),
+        ("", False),
+    ],
+)
+def test_a_keyring_that_is_too_old_is_told(said: str, lacks: bool) -> None:
+    """Ubuntu 22.04's keys are older than trixie."""
+    assert filters.lacks_keys({"rc": 100, "stderr": said}) == lacks
+
+
+def test_newer_keys_are_used_with_sources_that_name_no_keyring() -> None:
+    """Left to itself mmdebstrap names the host's keyring, the one that is too old."""
+    tasks = yaml.safe_load((PATH.parents[1] / "tasks/debian_base.yml").read_text())
+    block = next(one for one in tasks if "block" in one)
+    made = evaluate(
+        "base_images",
+        "default_sources",
+        __base_images_suite="trixie",
+        **{name: block["vars"][name] for name in ("suites", "default_sources")},
+    )
+    assert made == [
+        "deb http://deb.debian.org/debian trixie main",
+        "deb http://deb.debian.org/debian trixie-updates main",
+        "deb http://security.debian.org/debian-security trixie-security main",
+    ]

@@ -218,6 +218,12 @@ def complaint(result: Mapping[str, Any]) -> str:
     return (error.group(1) if error else message or "no reason given")[:300].strip()
 
 
+def lacks_keys(result: Mapping[str, Any]) -> bool:
+    """Say whether apt found no key for a suite, or an expired one: gpgv and sqv say it."""
+    said = str(result.get("stderr") or "")
+    return bool(re.search(r"\b(NO_PUBKEY|EXPKEYSIG|KEYEXPIRED)\b|Missing key [0-9A-F]{16}", said))
+
+
 class FilterModule:
     """The role's filters."""
 
@@ -231,6 +237,7 @@ class FilterModule:
             "base_images_debian_refusals": debian_refusals,
             "base_images_digest": digest,
             "base_images_find": lambda candidate, images: find(candidate["name"], images),
+            "base_images_lacks_keys": lacks_keys,
             "base_images_missing": missing,
             "base_images_registry_candidates": registry_candidates,
             "base_images_resolved": resolved,
