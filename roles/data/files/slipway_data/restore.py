@@ -53,17 +53,30 @@ class Target:
         return "the newest state" if self.kind == "latest" else f"{self.kind} {self.value}"
 
 
+# As people and programs write a time. What fromisoformat takes differs from Python 3.10 to 3.11.
+TIME = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)"
+    r"(?:[T ]+(?P<clock>\d\d:\d\d(?::\d\d)?)(?:[.,](?P<fraction>\d+))?)?"
+    r" ?(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
 def moment(text: str) -> str:
     """Return a time with its zone as Postgres reads it; raise ProblemError for what is none."""
-    given = re.sub(r"([+-]\d\d)$", r"\1:00", text.strip().replace("Z", "+00:00"))
+    said = TIME.fullmatch(text.strip())
     try:
-        at = datetime.fromisoformat(given)
+        if not said or (said["fraction"] and said["clock"].count(":") < 2):
+            raise ValueError
+        zone = "+0000" if (said["zone"] or "Z").upper() == "Z" else said["zone"].replace(":", "")
+        at = datetime.fromisoformat(
+            f"{said['date']}T{said['clock'] or '00:00'}{zone[:3]}:{zone[3:] or '00'}"
+        )
     except ValueError:
         raise ProblemError(
             f"to_time is '{text}', which is no time: write it like '2026-11-22 10:31:00+00'"
         ) from None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=timezone.utc)  # noqa: UP017 (Python 3.10)
+    at = at.replace(microsecond=int((said["fraction"] or "0")[:6].ljust(6, "0")))
     if at.timestamp() > time.time():
         raise ProblemError(f"to_time is '{text}', which is still to come: name a time that is over")
     return at.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M:%S.%f+00")  # noqa: UP017
