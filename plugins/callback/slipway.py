@@ -66,6 +66,8 @@ options:
         key: progress
 """
 
+# Of the control node: what the lock files and the filters need.
+OLDEST_PYTHON = (3, 11)
 INDENT = " " * 6
 STATUS_WIDTH = 16
 TIME_WIDTH = 11
@@ -580,8 +582,15 @@ class CallbackModule(DefaultCallback):
     # Events of the run
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """Count the steps."""
+        """Count the steps; end the run on a Python that is too old before it does anything."""
         super().v2_playbook_on_start(playbook)
+        if sys.version_info < OLDEST_PYTHON:
+            wanted, there = (".".join(map(str, v[:2])) for v in (OLDEST_PYTHON, sys.version_info))
+            raise SystemExit(
+                f"slipway: Ansible runs on Python {there} here ({sys.executable}), and Slipway "
+                f"needs {wanted} or newer on the control node: start it by ./slipway, which makes "
+                "an environment with one, or install Ansible for a newer Python."
+            )
         self._guard_display()
         self._stop.set()
         self._stop = threading.Event()

@@ -604,3 +604,17 @@ def test_colour_is_a_matter_of_the_terminal_and_the_settings(project: Project) -
     project.play("roles: [alpha]")
     assert "\033[0;" not in project.run_on_terminal(ANSIBLE_NOCOLOR="1")
     assert "\033[0;33m" in project.run(ANSIBLE_FORCE_COLOR="1").stdout
+
+
+def test_a_python_that_is_too_old_ends_the_run_at_its_start(project: Project) -> None:
+    """In a sentence, before anything is done: a filter would else fail in the middle."""
+    callback = (ROOT / "plugins/callback/slipway.py").read_text()
+    assert callback.count("OLDEST_PYTHON = (3, 11)") == 1
+    project.write("callbacks/slipway.py", callback.replace("= (3, 11)", "= (4, 0)"))
+    project.role("alpha", CHANGE)
+    project.play("roles: [alpha]")
+    ran = project.run(ANSIBLE_CALLBACK_PLUGINS=str(project.directory / "callbacks"))
+    assert ran.returncode != 0
+    assert "needs 4.0 or newer on the control node" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "alpha" not in ran.stdout

@@ -75,12 +75,15 @@ def docker_complaint(result: Mapping[str, Any]) -> str:
             "this host's clock, or name a mirror in /etc/apt that is kept up to date "
             "(Slipway does not turn apt's check off)"
         )
+    return f"{reason_in(text)}: check that the host reaches its apt mirror (`apt-get update`)"
+
+
+def reason_in(text: str) -> str:
+    """Return the first error that apt names in a text, else the text's first line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     error = re.search(r"(?<![A-Za-z])E: ?([^\n]+)", text)
     reason = error.group(1).strip() if error else lines[0] if lines else "no reason given"
-    return (
-        f"{reason[:300].rstrip('.')}: check that the host reaches its apt mirror (`apt-get update`)"
-    )
+    return reason[:300].rstrip(".")
 
 
 class FilterModule:
@@ -92,5 +95,6 @@ class FilterModule:
             "docker_complaint": docker_complaint,
             "docker_offered": offered,
             "docker_packages": docker_packages,
+            "docker_reason": lambda result: reason_in(str(result.get("msg") or "")),
             "docker_restarts": docker_restarts,
         }
