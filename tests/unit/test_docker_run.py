@@ -81,7 +81,7 @@ def test_a_tmpfs_is_its_users_by_number() -> None:
         "/var/lib/postgresql/data:size=64k,mode=0555",
     ]
     assert evaluate("flask", "__flask_runtime.tmpfs", flask_writable=["/srv/put"])[1:] == [
-        "/srv/put:size=512m,mode=1777,uid=10001,gid=10001"
+        "/srv/put:size=448m,mode=1777,uid=10001,gid=10001"
     ]
 
 
