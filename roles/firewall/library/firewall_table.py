@@ -11,6 +11,8 @@ description:
     the same text makes of an empty network namespace, so that a rule changed by hand shows as well.
   - Rules that differ are loaded at once and written only when they are confirmed; without that the
     host takes them back by itself.
+  - One project at a time; what is to be loaded is put together when it is a project's turn, so that
+    what another one has confirmed meanwhile is in it.
 options:
   directory:
     description: Directory on the host for base and parts.
@@ -40,6 +42,10 @@ options:
     description: Name of a trial, as this module returned it, whose rules are to be kept.
     type: str
     default: ""
+  compare:
+    description: Whether the rules that are loaded are only held against those that are written.
+    type: bool
+    default: false
 author: [Slipway]
 """
 
@@ -48,13 +54,19 @@ trial: {description: Name of a trial to be confirmed or empty., type: str, retur
 last: {description: Whether no project has a part any more., type: bool, returned: always}
 kept: {description: Rules that are there because of I(keep)., type: list, returned: always}
 service: {description: Whether a service loads them at a start., type: bool, returned: always}
+part: {description: Whether the project has a part., type: bool, returned: for I(compare)}
+allowed: {description: What is let in by what is loaded., type: str, returned: for I(compare)}
+problem: {description: What is wrong with what is loaded., type: str, returned: for I(compare)}
 """
 
+import contextlib
+import fcntl
 import os
 import secrets
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +78,14 @@ NOTHING = f"table {TABLE} {{\n}}\ndelete table {TABLE}\n"
 # Gone after a reboot, as the trials themselves.
 TRIALS = Path("/run/slipway-firewall")
 SERVICE = Path("/etc/systemd/system/slipway-firewall.service")
+# Longer than loading takes on a busy machine; a trial has its own time besides.
+PATIENCE = 60
+# What a host may need to take rules back, after which it is clear that nobody does.
+GRACE = 10
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Whoever renames the former rules has the say: the host that takes them back, or the play that
 # keeps the new ones.
-TAKE_BACK = 'sleep "$1"; mv "$2" "$2.back" 2>/dev/null && nft -f "$2.back"; rm -f "$2.back"'
+TAKE_BACK = '{ sleep "$1"; mv "$2" "$2.back" 2>/dev/null && nft -f "$2.back"; rm -f "$2.back"; } &'
 
 
 class NftError(Exception):
@@ -82,7 +98,8 @@ def run(*command: str, text: str = "") -> str:
         command, input=text, capture_output=True, text=True, check=False, env={"PATH": PATH}
     )
     if done.returncode:
-        raise NftError((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0])
+        complaint = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[0]
+        raise NftError(f"nft: {complaint}")
     return done.stdout
 
 
@@ -169,24 +186,87 @@ def write(files: dict[Path, str | None]) -> None:
             path.parent.rmdir()
 
 
-def wait_for_other_trials(seconds: int) -> None:
-    """Wait until no other project's rules are on trial; raise NftError."""
-    until = time.monotonic() + seconds + 10
-    while any(TRIALS.glob("*.nft")):
-        if time.monotonic() > until:
-            raise NftError("another project's rules are on trial and nobody ends it")
-        time.sleep(1)
+class Trial:
+    """Rules of a project that are loaded and not confirmed: a file with the former ones."""
+
+    def __init__(self, path: Path) -> None:
+        """Read whose it is and when it ends, which stands in its first line."""
+        self.path = path
+        words = path.read_text().partition("\n")[0].split()
+        known = len(words) == 4 and words[:2] == ["#", "trial"]
+        self.project = words[2] if known else "another project"
+        self.end = float(words[3]) if known else float("inf")
+
+    @staticmethod
+    def header(project: str, seconds: int) -> str:
+        """Return the first line of a trial that begins now."""
+        return f"# trial {project} {time.monotonic() + seconds:.1f}\n"
+
+    @classmethod
+    def running(cls, own: str) -> Trial | None:
+        """Return a trial other than one's own; one that nobody ends is ended."""
+        for path in sorted((*TRIALS.glob("*.nft"), *TRIALS.glob("*.nft.back"))):
+            with contextlib.suppress(FileNotFoundError):
+                trial = cls(path)
+                if path.name.partition(".")[0] == own:
+                    continue
+                if time.monotonic() < trial.end + GRACE:
+                    return trial
+                trial.take_back()
+        return None
+
+    def take_back(self) -> None:
+        """Load the former rules; raise FileNotFoundError when somebody else does, and NftError."""
+        back = self.path if self.path.suffix == ".back" else Path(f"{self.path}.back")
+        self.path.rename(back)
+        run("nft", "-f", str(back))
+        back.unlink(missing_ok=True)
 
 
-def try_out(text: str, seconds: int) -> str:
+@contextlib.contextmanager
+def turn_of(project: str, seconds: int, own: str = "") -> Iterator[None]:
+    """Have the firewall to oneself; raise NftError, which names who has it, after a while."""
+    TRIALS.mkdir(mode=0o700, parents=True, exist_ok=True)
+    TRIALS.chmod(0o700)
+    lock = os.open(TRIALS / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        os.fchmod(lock, 0o600)
+        until = time.monotonic() + PATIENCE + seconds
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(lock, 500, 0).decode(errors="replace").strip() or "another run"
+                busy = f"{holder} is changing the firewall"
+            else:
+                trial = Trial.running(own)
+                if trial is None:
+                    break
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                busy = f"rules of the project {trial.project} are on trial"
+            if time.monotonic() > until:
+                raise NftError(
+                    f"{busy} for more than {PATIENCE + seconds} s, so nothing was changed: "
+                    "see what that run does, and run this one again when it has ended"
+                )
+            time.sleep(0.2)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"the project {project} (process {os.getpid()})".encode(), 0)
+        yield
+        os.ftruncate(lock, 0)
+    finally:
+        os.close(lock)
+
+
+def try_out(text: str, project: str, seconds: int) -> str:
     """Load a text and let the host take it back by itself; return the name of the trial."""
-    TRIALS.mkdir(mode=0o700, exist_ok=True)
     name = secrets.token_hex(8)
     former = TRIALS / f"{name}.nft"
-    former.write_text(NOTHING + loaded())
+    former.write_text(Trial.header(project, seconds) + NOTHING + loaded())
     # First, so that nothing can come between; on its own, as there may be no systemd.
-    subprocess.Popen(
+    subprocess.run(
         ["sh", "-c", TAKE_BACK, "sh", str(seconds), str(former)],
+        check=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -202,23 +282,54 @@ def try_out(text: str, seconds: int) -> str:
     return name
 
 
-def main() -> None:
-    """Run the module."""
-    module = AnsibleModule(
-        argument_spec={
-            "directory": {"type": "path", "required": True},
-            "project": {"type": "str", "required": True},
-            "base": {"type": "str", "default": ""},
-            "part": {"type": "str", "default": ""},
-            "seconds": {"type": "int", "default": 30},
-            "keep": {"type": "bool", "default": False},
-            "confirm": {"type": "str", "default": ""},
-        },
-        supports_check_mode=True,
-    )
-    os.umask(0o027)
-    given: dict[str, Any] = module.params
-    store = Store(given["directory"])
+def compared(store: Store, project: str) -> dict[str, Any]:
+    """Hold what is loaded against what is written; return what is let in and what is wrong."""
+    there = shutil.which("nft", path=PATH) is not None
+    text = store.text("", "", "")
+    before = loaded() if there else ""
+    found: dict[str, Any] = {
+        "part": (store.parts / f"{project}.nft").exists(),
+        "allowed": run("nft", "--stateless", "list", "chain", *TABLE.split(), "allowed")
+        if "chain allowed {" in before
+        else "",
+        "problem": "",
+    }
+    if text and not before:
+        found["problem"] = "the firewall is not loaded, `./slipway deploy` loads it"
+    elif before and not text:
+        found["problem"] = (
+            f"a firewall is loaded that no project wants, `nft delete table {TABLE}` takes it out"
+        )
+    elif text:
+        after = made_of(text)
+        rules, wanted = ([line.strip() for line in one.splitlines()] for one in (before, after))
+        parts = [
+            f"{verb} `{next(line for line in ours if line not in theirs)}`"
+            for verb, ours, theirs in (("lacks", wanted, rules), ("has besides", rules, wanted))
+            if set(ours) - set(theirs)
+        ]
+        if before != after:
+            found["problem"] = (
+                f"the firewall that is loaded is not the one in {store.base.parent}: it "
+                f"{' and '.join(parts) or 'has another order'}; `./slipway deploy` loads it"
+            )
+    return found
+
+
+def compare(store: Store, project: str, seconds: int) -> dict[str, Any]:
+    """Return what compared does, of a host where nobody is changing the firewall."""
+    # A host without one is asked for nothing and gets nothing.
+    if not store.base.exists() and not TRIALS.exists():
+        return compared(store, project)
+    try:
+        with turn_of(project, seconds):
+            return compared(store, project)
+    except NftError as error:
+        return {"part": True, "allowed": "", "problem": f"the firewall can't be judged: {error}"}
+
+
+def keep(given: Mapping[str, Any], store: Store, check: bool) -> dict[str, Any]:
+    """Load the rules, or confirm those on trial; return the module's answer, or raise NftError."""
     part: str = given["part"]
     kept: list[str] = []
     if given["keep"]:
@@ -232,36 +343,63 @@ def main() -> None:
         "kept": kept,
         "service": SERVICE.exists(),
     }
-    try:
-        if given["confirm"]:
-            former = TRIALS / f"{given['confirm']}.nft"
-            try:
-                former.rename(former.with_suffix(".kept"))
-            except FileNotFoundError:
-                module.fail_json(msg=f"the host had taken them back after {given['seconds']} s")
-            write(files)
-            former.with_suffix(".kept").unlink()
-            module.exit_json(**answer)
+    if given["confirm"]:
+        former = TRIALS / f"{given['confirm']}.nft"
+        try:
+            former.rename(former.with_suffix(".kept"))
+        except FileNotFoundError as error:
+            raise NftError(f"the host had taken them back after {given['seconds']} s") from error
+        write(files)
+        former.with_suffix(".kept").unlink()
+        return answer
 
-        # A bare host in check mode has no nft, and nothing loaded either.
-        there = shutil.which("nft", path=PATH) is not None
-        before = loaded() if there else ""
-        after = (made_of(text) if there else text) if text else ""
-        rules_differ = before != after
-        answer["changed"] = rules_differ or differ(files)
-        answer["diff"] = {"before": before, "after": after}
-        if module.check_mode or not answer["changed"]:
-            module.exit_json(**answer)
-        wait_for_other_trials(given["seconds"])
-        if rules_differ and text:
-            answer["trial"] = try_out(text, given["seconds"])
+    # A bare host in check mode has no nft, and nothing loaded either.
+    there = shutil.which("nft", path=PATH) is not None
+    before = loaded() if there else ""
+    after = (made_of(text) if there else text) if text else ""
+    rules_differ = before != after
+    answer["changed"] = rules_differ or differ(files)
+    answer["diff"] = {"before": before, "after": after}
+    if check or not answer["changed"]:
+        return answer
+    if rules_differ and text:
+        answer["trial"] = try_out(text, given["project"], given["seconds"])
+    else:
+        # Nobody is locked out by rules that are loaded already, or by none.
+        if rules_differ:
+            run("nft", "-f", "-", text=NOTHING)
+        write(files)
+    return answer
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "project": {"type": "str", "required": True},
+            "base": {"type": "str", "default": ""},
+            "part": {"type": "str", "default": ""},
+            "seconds": {"type": "int", "default": 30},
+            "keep": {"type": "bool", "default": False},
+            "confirm": {"type": "str", "default": ""},
+            "compare": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o027)
+    given: dict[str, Any] = module.params
+    store = Store(given["directory"])
+    try:
+        if given["compare"]:
+            answer = {"changed": False, **compare(store, given["project"], given["seconds"])}
+        elif module.check_mode:
+            answer = keep(given, store, check=True)
         else:
-            # Nobody is locked out by rules that are loaded already, or by none.
-            if rules_differ:
-                run("nft", "-f", "-", text=NOTHING)
-            write(files)
+            with turn_of(given["project"], given["seconds"], own=given["confirm"]):
+                answer = keep(given, store, check=False)
     except NftError as error:
-        module.fail_json(msg=f"nft: {error}")
+        module.fail_json(msg=str(error))
     module.exit_json(**answer)
 
 

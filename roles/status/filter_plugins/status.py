@@ -28,7 +28,7 @@ def status_of(
     backups: str = "",
     certificate: Mapping[str, Any] | None = None,
     acme: str = "",
-    firewall: str | None = None,
+    firewall: Mapping[str, Any] | None = None,
     tls_wanted: bool = True,
 ) -> dict[str, Any]:
     """Return the report on a project.
@@ -37,8 +37,8 @@ def status_of(
     `current` is the text of the file that names the serving release, `maintenance` says whether
     visitors get the page of maintenance, `backups` is what the program on the host says of them,
     `certificate` is what x509_certificate_info says of the one in use with its name, `acme` the
-    text of the file that tells what came of asking the CA, `firewall` what nft lists of what may
-    come in, None where there is to be no firewall; `tls_wanted` says whether the inventory wants
+    text of the file that tells what came of asking the CA, `firewall` what the role firewall found;
+    `tls_wanted` says whether the inventory wants
     TLS, without which a certificate is only kept.
     """
     containers = sorted(
@@ -101,15 +101,26 @@ def status_of(
     }
 
 
-def firewall_of(listed: str | None) -> tuple[str, list[str]]:
-    """Return what a firewall lets in by the listing of nft, and what is wrong with it."""
-    if listed is None:
+def firewall_of(found: Mapping[str, Any] | None) -> tuple[str, list[str]]:
+    """Return what a firewall lets in by what the role firewall found, and what is wrong with it.
+
+    Both are empty where the project has none, nor wants one.
+    """
+    if not found or not (found["part"] or found["wanted"] or found["problem"]):
         return "", []
-    matches = [line.strip() for line in listed.splitlines() if line.strip().endswith(" accept")]
-    if not matches:
-        return "not loaded", ["the firewall is not loaded, `./slipway deploy` loads it"]
+    matches = [
+        line.strip() for line in found["allowed"].splitlines() if line.strip().endswith(" accept")
+    ]
     opened = [match.removesuffix(" accept").replace(" dport", "") for match in matches]
-    return f"closed but for {', '.join(dict.fromkeys(opened))}", []
+    text = f"closed but for {', '.join(dict.fromkeys(opened))}" if opened else "not loaded"
+    if found["problem"]:
+        return text, [str(found["problem"])]
+    if not found["part"]:
+        problem = "firewall_enabled is set and the host has no rules of this project"
+        return text, [f"{problem}, `./slipway deploy` makes them"]
+    if not opened:
+        return text, ["the firewall lets nothing in, `./slipway deploy` loads it"]
+    return text, []
 
 
 def tls_of(
