@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.unit.rendering import ROLES, evaluate, load_tasks
 
 preflight = importlib.import_module("roles.preflight.filter_plugins.preflight")
+space = importlib.import_module("roles.preflight.library.preflight_space")
 
 
 def container(name: str, port: int | None, address: str = "127.0.0.1", **labels: str) -> Any:
@@ -54,6 +57,7 @@ def test_who_holds_a_port_is_named(containers: list[Any], bind: str, who: str) -
         "said",
         said=task["ansible.builtin.assert"]["fail_msg"],
         item={"item": {"bind": bind, "port": 8080, "variable": "nginx_http_port"}},
+        __preflight_taken=[bind],
         slipway_project="example",
         __preflight_owner={"status": 200, "json": containers},
     )
@@ -70,4 +74,59 @@ def test_without_an_engine_it_is_another_program() -> None:
 
 def test_the_front_of_the_project_holds_its_own_ports() -> None:
     """Those are no reason to refuse anything."""
-    assert preflight.ports_of([SHOP, OURS], "example") == ["8090"]
+    assert preflight.ports_held([SHOP, OURS], "example") == [{"address": "127.0.0.1", "port": 8090}]
+
+
+def test_the_engines_own_file_system_counts(tmp_path: Path) -> None:
+    """Wherever its images are: by what it says, or by what it will read."""
+    said = {"DockerRootDir": "/srv/docker", "DriverStatus": [["Backing Filesystem", "extfs"]]}
+    assert space.engine_directories(said, "/nowhere") == ["/srv/docker"]
+    said["DriverStatus"] = [["driver-type", "io.containerd.snapshotter.v1"]]
+    assert space.engine_directories(said, "/nowhere") == ["/srv/docker", "/var/lib/containerd"]
+    daemon = tmp_path / "daemon.json"
+    for text, root in (
+        ('{"data-root": "/data/docker"}', "/data/docker"),
+        ("{}", "/var/lib/docker"),
+        ("[]", "/var/lib/docker"),
+        ("no JSON", "/var/lib/docker"),
+    ):
+        daemon.write_text(text)
+        assert space.engine_directories({}, str(daemon)) == [root]
+    assert space.info(str(tmp_path / "nowhere")) == {}
+
+
+def test_each_file_system_is_measured_once_and_names_its_uses(tmp_path: Path) -> None:
+    """A tmpfs is one of its own, and a directory that is missing is one to come."""
+    link = tmp_path / "backups"
+    link.symlink_to("/dev/shm")  # noqa: S108 (looked at only)
+    here, there = space.file_systems(
+        [
+            (str(tmp_path / "docker"), "the engine", True),
+            (str(tmp_path / "not/there/yet"), "the state", False),
+            (str(link / "yet/to/come"), "the backups", False),
+        ]
+    )
+    assert (here["uses"], here["engine"]) == (["the engine", "the state"], True)
+    assert (there["uses"], there["engine"], there["mount"]) == (["the backups"], False, "/dev/shm")  # noqa: S108
+    free = shutil.disk_usage("/dev/shm").free >> 20  # noqa: S108
+    assert abs(there["free_mb"] - free) < 64
+
+
+def test_a_full_disk_is_refused_by_its_name() -> None:
+    """The sentence names what lies there, and what to do."""
+    task = next(
+        task for task in load_tasks(ROLES / "preflight/tasks/host.yml")
+        if task["name"] == "host | Refuse a disk that is nearly full"
+    )  # fmt: skip
+    given = {
+        "item": {
+            "mount": "/srv", "free_mb": 12, "engine": False, "uses": ["the backups in /srv/x"],
+        },
+        "preflight_free_disk_mb": 2048,
+    }  # fmt: skip
+    parts = task["ansible.builtin.assert"]
+    assert evaluate("preflight", parts["that"], **given) is False
+    assert evaluate("preflight", "said", said=parts["fail_msg"], **given) == (
+        "host has 12 MiB free for the backups in /srv/x (file system /srv) and a deploy needs "
+        "2048: make room, or set preflight_free_disk_mb."
+    )

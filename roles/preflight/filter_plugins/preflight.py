@@ -13,10 +13,10 @@ def _label(container: Mapping[str, Any], name: str) -> str:
     return str((container.get("Labels") or {}).get(name, ""))
 
 
-def ports_of(containers: Iterable[Mapping[str, Any]], project: str) -> list[str]:
-    """Return the ports that the front of a project publishes."""
+def ports_held(containers: Iterable[Mapping[str, Any]], project: str) -> list[dict[str, Any]]:
+    """Return the addresses and ports that the front of a project publishes."""
     return [
-        str(port["PublicPort"])
+        {"address": port.get("IP", ""), "port": port["PublicPort"]}
         for container in containers
         if _label(container, "slipway.project") == project
         and _label(container, "slipway.part") == "nginx"
@@ -51,4 +51,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
-        return {"ports_of": ports_of, "port_taken": port_taken}
+        return {"ports_held": ports_held, "port_taken": port_taken}

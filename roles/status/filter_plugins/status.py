@@ -54,9 +54,10 @@ def status_of(
                 # One that is published for TCP and UDP is one.
                 "ports": sorted(
                     {
-                        f"{port['IP']}:{port['PublicPort']}"
+                        f"{f'[{address}]' if ':' in address else address}:{port['PublicPort']}"
                         for port in item.get("Ports") or []
                         if port.get("PublicPort")
+                        for address in [str(port["IP"])]
                     }
                 ),
             }
