@@ -88,18 +88,21 @@ def test_a_host_without_a_ledger_has_had_no_release(tmp_path: Path) -> None:
     assert (empty.entries, empty.serving, empty.kept(5)) == ([], "", [])
 
 
-def test_the_last_attempt_of_a_release_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failed", [{"failed_in": "health"}, {"stage": "start container"}])
+def test_the_last_attempt_of_a_release_counts(tmp_path: Path, failed: dict[str, str]) -> None:
     """The last attempt of a release counts."""
-    ledger = state(tmp_path, B, entry(A), entry(B), entry(A, "failed", stage="start container"))
+    ledger = state(tmp_path, B, entry(A), entry(B), entry(A, "failed", **failed))
     assert ledger.healthy() == [B]
 
 
-@pytest.mark.parametrize(("outcome", "stage"), [("failed", "build"), ("interrupted", "")])
+@pytest.mark.parametrize(
+    ("outcome", "stage"), [("failed", "build"), ("failed", "start container"), ("interrupted", "")]
+)
 def test_an_attempt_that_never_started_says_nothing_of_the_release(
     tmp_path: Path, outcome: str, stage: str
 ) -> None:
     """An attempt that never started says nothing of the release."""
-    ledger = state(tmp_path, B, entry(A), entry(B), entry(A, outcome, stage=stage))
+    ledger = state(tmp_path, B, entry(A), entry(B), entry(A, outcome, failed_in=stage))
     assert ledger.healthy() == [B, A]
     assert ledger.kept(2) == [B, A]
 
@@ -460,6 +463,7 @@ def test_the_table_marks_the_release_that_serves(tmp_path: Path) -> None:
         [
             entry(A, ended="2026-01-02T03:04:05+00:00", stages={"build": 1.04, "stop": 1}, by="me"),
             entry(B, "failed", stage="build"),
+            entry(B, "failed", failed_in="migrate"),
         ],
         A,
     ).splitlines()
@@ -467,7 +471,9 @@ def test_the_table_marks_the_release_that_serves(tmp_path: Path) -> None:
         "*", A, "shop", "1.0", "deploy", "healthy", "2026-01-02", "03:04:05Z", "2.0", "s", "-",
         "me",
     ]  # fmt: skip
-    assert "failed after build" in table[2]
+    # As an earlier version noted it, and as it is noted now.
+    assert "failed after build " in table[2]
+    assert "failed in migrate " in table[3]
     assert filters.releases_table([], "") == "No release was deployed yet."
 
 

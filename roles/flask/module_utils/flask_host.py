@@ -106,7 +106,9 @@ class Ledger:
         """
         last: dict[str, str] = {}
         for entry in reversed(self.entries):
-            failed = entry["outcome"] == "failed" and entry.get("stage") == "start container"
+            # Entries of earlier versions have the last stage that was over.
+            tried = entry.get("failed_in") == "health" or entry.get("stage") == "start container"
+            failed = entry["outcome"] == "failed" and tried
             if failed or entry["outcome"] in ("healthy", "rolled back"):
                 last.setdefault(entry["release"], entry["outcome"])
         return last
