@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -359,7 +360,7 @@ def ask(tmp_path: Path) -> Iterator[Callable[[str], None]]:
 
 def drain(directory: Path, seconds: float) -> int:
     """Drain the application."""
-    module = Module(front="", path="/health")
+    module = Module(front="", path="/health", host="localhost")
     left: int = retire.drain(module, directory, A, time.monotonic() + seconds)
     return left
 
@@ -396,10 +397,26 @@ def test_a_full_queue_is_waited_for(tmp_path: Path) -> None:
     for visitor in waiting:
         visitor.connect(str(tmp_path / f"{A}.sock"))
     began = time.monotonic()
-    assert not retire.ask_last(tmp_path / f"{A}.sock", "/", began + 0.3)
+    assert not retire.ask_last(tmp_path / f"{A}.sock", b"asked", began + 0.3)
     assert time.monotonic() - began > 0.2
     for one in (listener, *waiting):
         one.close()
+
+
+def test_the_last_request_asks_for_the_name_of_the_site() -> None:
+    """An application that knows no other one would note a fault with each deploy."""
+    sent = retire.packet("/up?deep=1", "shop.example")
+    packet = sent[4:]
+    assert len(packet) == struct.unpack("<xHx", sent[:4])[0]
+    words = []
+    while packet:
+        length = struct.unpack("<H", packet[:2])[0]
+        words.append(packet[2 : 2 + length].decode())
+        packet = packet[2 + length :]
+    found = dict(zip(words[::2], words[1::2], strict=True))
+    assert found["HTTP_HOST"] == "shop.example"
+    assert (found["PATH_INFO"], found["QUERY_STRING"]) == ("/up", "deep=1")
+    assert found["REQUEST_URI"] == "/up?deep=1"
 
 
 def test_a_release_that_does_not_run_is_drained(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import configparser
 import re
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +207,7 @@ def test_build_environment_has_the_proxies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "names", "trusted"),
     [
-        ("", ["a.example", "*.b.example"], "a.example,.b.example,localhost"),
+        ("", ["a.example", "*.b.example"], "a.example,.b.example"),
         ("a.example,localhost", ["a.example"], "a.example,localhost"),
         ("a.example,localhost", ["b.example"], "a.example,localhost,b.example"),
         # The next deploy of the same is the same release.
@@ -223,6 +225,68 @@ def test_a_release_trusts_the_names_of_the_one_before(
         __flask_note={"trusted_hosts": before},
     )
     assert found == trusted
+
+
+def test_a_release_trusts_the_name_that_the_check_asks_for() -> None:
+    """Else it would answer the check alone with 400."""
+    found = evaluate(
+        "flask",
+        "__flask_hosts_env",
+        flask_trusted_hosts=["a.example"],
+        flask_health_host="inside.example:8080",
+        __flask_note={},
+    )
+    assert found == {"TRUSTED_HOSTS": "a.example,inside.example"}
+
+
+# flask: the name that the checks ask for
+
+
+def asked(connection: socket.socket) -> bytes:
+    """Return a request of HTTP, answered with 204."""
+    data = b""
+    with connection:
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+    return data
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "host"),
+    [
+        ([], "", "localhost"),
+        (["shop.example", "www.shop.example"], "", "shop.example"),
+        (["*.shop.example", "shop.example"], "", "shop.example"),
+        (["*.shop.example"], "", "www.shop.example"),
+        ([".shop.example"], "", "shop.example"),
+        (["shop.example"], "shop.example:8080", "shop.example:8080"),
+        ([], "[::1]:8080", "[::1]:8080"),
+    ],
+)
+def test_the_health_check_asks_for_the_name_of_the_site(
+    names: list[str], given: str, host: str
+) -> None:
+    """An application with SERVER_NAME or trusted hosts answers no other."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as others:
+        found = evaluate(
+            "flask",
+            "[__flask_runtime.health.test, __flask_health_host]",
+            flask_trusted_hosts=names,
+            flask_health_host=given,
+            __flask_health_port=listener.getsockname()[1],
+            __flask_note={},
+        )
+        request = others.submit(lambda: asked(listener.accept()[0]))
+        # The command of the container's HEALTHCHECK, which the gate of a deploy runs too.
+        done = subprocess.run(
+            [sys.executable, *found[0][2:]], capture_output=True, text=True, check=False, timeout=20
+        )
+        assert (done.returncode, done.stdout) == (0, "/healthz answered 204\n")
+        lines = request.result(timeout=20).decode().split("\r\n")
+    assert lines[0] == "GET /healthz HTTP/1.1"
+    assert [line for line in lines if line.lower().startswith("host:")] == [f"Host: {host}"]
+    assert found[1] == host
 
 
 # postgres

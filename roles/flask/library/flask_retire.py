@@ -38,6 +38,10 @@ options:
     description: Path that the last request asks for.
     type: str
     default: /
+  host:
+    description: Name that it asks for.
+    type: str
+    default: localhost
   timeout:
     description: Seconds that the requests get.
     type: int
@@ -70,12 +74,13 @@ PAUSE = 0.05
 STOP_SECONDS = 10
 
 
-def packet(path: str) -> bytes:
+def packet(path: str, host: str) -> bytes:
     """Return a request in uWSGI's protocol (https://uwsgi-docs.readthedocs.io/en/latest/Protocol.html)."""
+    page, _, query = path.partition("?")
     names = {
-        "REQUEST_METHOD": "GET", "REQUEST_URI": path, "PATH_INFO": path, "QUERY_STRING": "",
+        "REQUEST_METHOD": "GET", "REQUEST_URI": path, "PATH_INFO": page, "QUERY_STRING": query,
         "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": "localhost", "HTTP_X_REQUEST_ID": "drain",
+        "HTTP_HOST": host, "HTTP_X_REQUEST_ID": "drain",
     }  # fmt: skip
     body = b"".join(
         struct.pack("<H", len(part)) + part.encode() for pair in names.items() for part in pair
@@ -116,7 +121,8 @@ def drain(module: Any, sockets: Path, release: str, until: float) -> int:
         if not old_workers(module, module.params["front"]):
             break
         time.sleep(PAUSE)
-    ask_last(sockets / f"{release}.sock", module.params["path"], until)
+    last = packet(module.params["path"], module.params["host"])
+    ask_last(sockets / f"{release}.sock", last, until)
     before = (-1, -1)
     while True:
         try:
@@ -132,11 +138,11 @@ def drain(module: Any, sockets: Path, release: str, until: float) -> int:
         time.sleep(PAUSE)
 
 
-def ask_last(path: Path, url: str, until: float) -> bool:
+def ask_last(path: Path, sent: bytes, until: float) -> bool:
     """Put a request into the queue; return whether it was answered, or nobody is there to do so."""
     while time.monotonic() < until:
         try:
-            exchange(path, packet(url), until)
+            exchange(path, sent, until)
         except BlockingIOError:  # the queue is full
             time.sleep(PAUSE)
         except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError, BrokenPipeError):
@@ -158,6 +164,7 @@ def main() -> None:
             "sockets": {"type": "path", "required": True},
             "front": {"type": "str", "default": ""},
             "path": {"type": "str", "default": "/"},
+            "host": {"type": "str", "default": "localhost"},
             "timeout": {"type": "int", "required": True},
         },
         supports_check_mode=True,
