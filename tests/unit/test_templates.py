@@ -385,6 +385,8 @@ def test_nginx_serves_files_first_then_the_app() -> None:
     assert ["try_files", "$uri", "@app"] in site
     assert ["uwsgi_pass", "unix:/run/slipway/current.sock"] in site
     assert ["uwsgi_param", "HTTP_X_REQUEST_ID", "$request_id"] in site
+    # Else it would stand twice in the answer of an application that sets it itself.
+    assert ["uwsgi_hide_header", "X-Request-ID"] in site
     assert not [words for words in site if words[0] == "resolver"]
 
 

@@ -37,7 +37,8 @@ def main() -> None:
         asked = variables(connection)
         body = json.dumps(asked).encode()
         head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-        head += f"Content-Length: {len(body)}\r\n\r\n"
+        # Of the front's own headers an application may have an opinion, too.
+        head += f"X-Request-ID: its-own\r\nContent-Length: {len(body)}\r\n\r\n"
         connection.sendall(head.encode() + body)
         connection.close()
 
