@@ -8,7 +8,8 @@ module: flask_sdist
 short_description: Build a reproducible sdist of a source tree, once per content
 description:
   - Takes a source tree with C(pyproject.toml) or C(setup.py), or an sdist that exists already.
-  - A tree is built with its own build backend by the C(build) library, in isolation.
+  - A tree is built with its own build backend by the C(build) library, in isolation, from a copy
+    without caches, and without what builds and installations leave at its root.
   - The archive is written again with sorted members, no owners and no times,
     so that the same tree gives the same bytes.
   - The result is kept in a cache under the hash of the tree.
@@ -40,6 +41,7 @@ lock: {description: Text of the lock file or an empty string., type: str, return
 """
 
 import email.parser
+import fnmatch
 import gzip
 import hashlib
 import importlib.util
@@ -51,16 +53,21 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-# What a build leaves behind or an editor keeps: never part of the content.
-IGNORED = shutil.ignore_patterns(
-    "__pycache__", "*.pyc", "*.egg-info", ".venv", "venv", ".tox", ".nox", "build", "dist",
-    ".pytest_cache", ".mypy_cache", ".ruff_cache", ".DS_Store", "node_modules",
+# What tools keep for themselves, at any depth: never part of the content.
+CACHES = (
+    "__pycache__", "*.pyc", "*.egg-info", ".eggs", ".tox", ".nox", ".pytest_cache", ".mypy_cache",
+    ".ruff_cache", ".DS_Store",
+    # Of an editor that has the file open: a link to nowhere.
+    ".#*",
 )  # fmt: skip
+# Directories that a build or an installation leaves at the root; further down they are somebody's.
+LEFT_BEHIND = ("build", "dist", "venv", ".venv", "node_modules")
 
 
 # What counts as a lock file beside the one that was named, where it has hashes.
@@ -71,18 +78,71 @@ class SdistError(Exception):
     """One sentence for the user."""
 
 
+def left_out(path: Path, at_root: bool) -> bool:
+    """Say whether a path of a source tree is no part of its content."""
+    if any(fnmatch.fnmatch(path.name, pattern) for pattern in CACHES):
+        return True
+    # An environment has any name and place; a package that is named like one has a module.
+    return (path / "pyvenv.cfg").is_file() or (
+        at_root
+        and path.name in LEFT_BEHIND
+        and not path.is_file()
+        and not (path / "__init__.py").is_file()
+    )
+
+
+def contents(tree: Path, git: bool) -> Iterator[tuple[Path, Path | None]]:
+    """Yield what counts as content: paths relative to the tree, and for a loop where it leads.
+
+    Links are followed, so that what lies outside the tree goes along; one that leads back to a
+    directory that holds it stays a link. Raise SdistError where a link cannot be followed.
+    """
+    root = tree.resolve()
+
+    def walk(
+        directory: Path, above: dict[Path, Path], git: bool
+    ) -> Iterator[tuple[Path, Path | None]]:
+        for path in sorted((tree / directory).iterdir()):
+            relative = directory / path.name
+            if left_out(path, directory == Path()) or (path.name == ".git" and not git):
+                continue
+            if path.is_file():
+                yield relative, None
+            elif path.is_dir():
+                real = path.resolve()
+                if real in above:
+                    yield relative, above[real]
+                elif real in root.parents:
+                    raise SdistError(
+                        f"flask_source {tree} has the link {relative}, which leads to {real}, "
+                        "the directory around it: remove it, or link to what is needed there."
+                    )
+                else:
+                    yield from walk(relative, {**above, real: relative}, git)
+            elif path.is_symlink() and ".git" not in relative.parts:
+                raise SdistError(
+                    f"flask_source {tree} has the link {relative}, which leads to "
+                    f"{path.readlink()}, where nothing is: mend it or remove it."
+                )
+
+    yield from walk(Path(), {root: Path()}, git)
+
+
 def files_of(tree: Path) -> list[Path]:
     """Return the files of a source tree that count as content, sorted, relative to it."""
-    found: list[Path] = []
-    for directory, names, files in os.walk(tree):
-        skipped = IGNORED(directory, names + files)
-        names[:] = sorted(name for name in names if name not in skipped and name != ".git")
-        found += [
-            Path(directory, name).relative_to(tree)
-            for name in files
-            if name not in skipped and Path(directory, name).exists()
-        ]
-    return sorted(found)
+    return sorted(path for path, back in contents(tree, git=False) if back is None)
+
+
+def copy_of(tree: Path, target: Path) -> None:
+    """Copy what counts as content of a source tree, and what git knows of its version."""
+    target.mkdir(parents=True)
+    for path, back in contents(tree, git=True):
+        copied = target / path
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        if back is None:
+            shutil.copy2(tree / path, copied)
+        else:
+            copied.symlink_to(os.path.relpath(back, path.parent))
 
 
 def hash_of(tree: Path) -> str:
@@ -145,9 +205,7 @@ def build(tree: Path) -> Path:
         )
     scratch = Path(tempfile.mkdtemp(prefix="slipway-sdist-"))
     # A copy, because build backends leave files in the tree that they build.
-    shutil.copytree(
-        tree, scratch / "tree", ignore=IGNORED, symlinks=True, ignore_dangling_symlinks=True
-    )
+    copy_of(tree, scratch / "tree")
     made = subprocess.run(
         [sys.executable, "-m", "build", "--sdist", "--outdir", scratch / "out", scratch / "tree"],
         capture_output=True, text=True, check=False,
