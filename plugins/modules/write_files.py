@@ -21,7 +21,7 @@ options:
     elements: str
     default: []
   files:
-    description: Path below the directory to text.
+    description: Path below the directory to text, or to C(base64) of what is none.
     type: dict
     default: {}
   uid:
@@ -39,9 +39,11 @@ options:
 author: [Slipway]
 """
 
+import base64
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -67,14 +69,20 @@ def make(path: Path, uid: int, mode: int | None, check: bool) -> bool:
     return True
 
 
-def read(path: Path) -> str:
-    """Return a file's text; nothing where there is none."""
-    return path.read_text(errors="replace") if path.is_file() else ""
+def data_of(content: Any) -> bytes:
+    """Return what a file has to hold."""
+    if isinstance(content, dict):
+        return base64.b64decode(content["base64"], validate=True)
+    return str(content).encode()
 
 
-def write(path: Path, text: str, uid: int, mode: int, check: bool) -> bool:
+def shown(data: bytes) -> str:
+    """Return what a diff shows of a file."""
+    return data.decode(errors="replace") if b"\0" not in data else "(binary)\n"
+
+
+def write(path: Path, data: bytes, uid: int, mode: int, check: bool) -> bool:
     """Write a file; return whether it was not there as it should be."""
-    data = text.encode()
     if path.is_file() and path.read_bytes() == data:
         return own(path, uid, mode, check)
     if not check:
@@ -113,18 +121,21 @@ def main() -> None:
     changed = [
         make(path, given["uid"], directory_mode, module.check_mode) for path in sorted(wanted)
     ]
-    before = {name: read(root / name) for name in given["files"]}
+    wanted_data = {name: data_of(content) for name, content in given["files"].items()}
+    before = {
+        name: (root / name).read_bytes() if (root / name).is_file() else b"" for name in wanted_data
+    }
     changed += [
-        write(root / name, str(text), given["uid"], mode, module.check_mode)
-        for name, text in given["files"].items()
+        write(root / name, data, given["uid"], mode, module.check_mode)
+        for name, data in wanted_data.items()
     ]
     diff = [
         {
             "before_header": str(root / name), "after_header": str(root / name),
-            "before": before[name], "after": str(text),
+            "before": shown(before[name]), "after": shown(data),
         }
-        for name, text in given["files"].items()
-        if before[name] != str(text)
+        for name, data in wanted_data.items()
+        if before[name] != data
     ]  # fmt: skip
     module.exit_json(changed=any(changed), **({"diff": diff} if module._diff else {}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import os
 from pathlib import Path
@@ -28,10 +29,10 @@ def own_group(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_is_closed_and_replaced_aside(tmp_path: Path) -> None:
     """A secret is nobody else's from its first byte."""
     path = tmp_path / "secret"
-    assert files.write(path, "first", UID, 0o400, check=False)
+    assert files.write(path, b"first", UID, 0o400, check=False)
     first = path.stat().st_ino
     assert mode(path) == 0o400
-    assert files.write(path, "second", UID, 0o400, check=False)
+    assert files.write(path, b"second", UID, 0o400, check=False)
     assert path.read_text() == "second"
     assert path.stat().st_ino != first
     assert list(tmp_path.iterdir()) == [path]
@@ -41,12 +42,12 @@ def test_a_file_is_closed_and_replaced_aside(tmp_path: Path) -> None:
 def test_what_is_as_it_should_be_is_left_alone(tmp_path: Path) -> None:
     """A second run changes nothing, and a wrong mode is mended."""
     path = tmp_path / "file"
-    assert files.write(path, "text", 0, 0o644, check=False)
+    assert files.write(path, b"text", 0, 0o644, check=False)
     before = path.stat()
-    assert not files.write(path, "text", 0, 0o644, check=False)
+    assert not files.write(path, b"text", 0, 0o644, check=False)
     assert path.stat().st_mtime_ns == before.st_mtime_ns
     path.chmod(0o600)
-    assert files.write(path, "text", 0, 0o644, check=False)
+    assert files.write(path, b"text", 0, 0o644, check=False)
     assert mode(path) == 0o644
 
 
@@ -63,5 +64,16 @@ def test_a_directory_belongs_to_the_user_and_to_nobody_else(tmp_path: Path) -> N
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:
     """Check mode says that it would."""
     assert files.make(tmp_path / "a", UID, 0o700, check=True)
-    assert files.write(tmp_path / "a" / "b", "text", UID, 0o400, check=True)
+    assert files.write(tmp_path / "a" / "b", b"text", UID, 0o400, check=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_text_comes_in_base64(tmp_path: Path) -> None:
+    """A key store has every byte there is, and a diff shows none of them."""
+    data = bytes(range(256))
+    assert files.data_of({"base64": base64.b64encode(data).decode()}) == data
+    assert files.data_of("täxt\n") == "täxt\n".encode()
+    assert files.data_of(8080) == b"8080"
+    assert files.shown(data) == "(binary)\n"
+    assert files.write(tmp_path / "store", data, UID, 0o400, check=False)
+    assert (tmp_path / "store").read_bytes() == data

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,3 +162,230 @@ def _noted(task: dict[str, Any]) -> list[str]:
     if isinstance(clock, list):
         return [pair[0] for pair in clock]
     return [part.split("'")[0] for part in clock.split("['")[1:]]
+
+
+# Secrets
+
+secrets = importlib.import_module("roles.flask.filter_plugins.flask_secrets")
+KEYSTORE = bytes(range(256))
+KEYSTORE_TEXT = base64.b64encode(KEYSTORE).decode()
+
+
+def made(values: dict[str, str]) -> dict[str, Any]:
+    """Return what the role finds when the host has made secrets before."""
+    return {
+        "results": [
+            {"item": name, "content": base64.b64encode(value.encode()).decode()}
+            for name, value in values.items()
+        ]
+    }
+
+
+def role(expression: str, **variables: Any) -> Any:
+    """Evaluate an expression in the role, as on a host that made KEY and SECRET_KEY."""
+    known = {
+        "slipway_project": "shop", "slipway_config_dir": "/etc/slipway/shop",
+        "slipway_back_network": "shop-back", "flask_engine": {"api_version": "1.41"},
+        "__flask_release": B, "__flask_current": {}, "ansible_check_mode": False,
+        "__flask_made_there": made({"SECRET_KEY": "made-secret-key"}),
+    }  # fmt: skip
+    return evaluate("flask", expression, **{**known, **variables})
+
+
+def test_a_secret_of_ones_own_leaves_the_key_of_the_sessions() -> None:
+    """Naming a token is no reason to end every session."""
+    assert role("__flask_secrets", flask_secret_files={"TOKEN": "t"}) == {
+        "files/SECRET_KEY": "made-secret-key",
+        "files/TOKEN": "t",
+    }
+    environment = role("__flask_runtime.env", flask_secret_files={"TOKEN": "t"})
+    assert environment == {
+        "SECRET_KEY_FILE": "/run/secrets/app/files/SECRET_KEY",
+        "TOKEN_FILE": "/run/secrets/app/files/TOKEN",
+    }
+
+
+def test_the_key_of_the_sessions_can_be_given_or_left_out() -> None:
+    """By its own value, or by false."""
+    given = role("__flask_secrets", flask_secret_files={"SECRET_KEY": "mine"})
+    assert given == {"files/SECRET_KEY": "mine"}
+    without = {"flask_secret_files": {"SECRET_KEY": False}, "__flask_made_there": made({})}
+    assert role("__flask_secrets", **without) == {}
+    assert role("__flask_made", **without) == []
+    assert role("__flask_runtime.env", **without) == {}
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_the_host_makes_variables_as_it_makes_files(empty: str | None) -> None:
+    """One value for both, however an application wants to have it."""
+    given = {
+        "flask_secret_env": {"KEY": empty, "SECRET_KEY": empty, "MINE": "m"},
+        "flask_secret_files": {"KEY": empty},
+        "__flask_made_there": made({"KEY": "made-key", "SECRET_KEY": "made-secret-key"}),
+    }
+    assert role("__flask_made", **given) == ["KEY", "SECRET_KEY"]
+    assert role("__flask_secrets", **given) == {
+        "env/KEY": "made-key",
+        "env/SECRET_KEY": "made-secret-key",
+        "env/MINE": "m",
+        "files/SECRET_KEY": "made-secret-key",
+        "files/KEY": "made-key",
+    }
+    # A variable that is a secret is in no description of the container.
+    assert "made" not in str(role("__flask_runtime", **given))
+
+
+def test_a_secret_that_is_no_text_comes_in_base64() -> None:
+    """With line breaks, as a tool prints it."""
+    given = {"STORE": {"base64": KEYSTORE_TEXT[:76] + "\n" + KEYSTORE_TEXT[76:] + "\n"}}
+    found = role("__flask_secrets", flask_secret_files=given)
+    assert found["files/STORE"] == {"base64": KEYSTORE_TEXT}
+    assert secrets.secret_problems({}, given) == []
+
+
+def test_secrets_of_other_kinds_are_text() -> None:
+    """A number is its digits, a boolean what flask_env makes of it."""
+    found = role("__flask_secrets", flask_secret_env={"PIN": 1234, "ZERO": 0, "DEBUG": False})
+    assert (found["env/PIN"], found["env/ZERO"], found["env/DEBUG"]) == ("1234", "0", "false")
+
+
+@pytest.mark.parametrize(
+    ("variables", "files", "complaint"),
+    [
+        ({}, {"A": {"base64": "no base64!"}}, "flask_secret_files.A is no base64"),
+        ({}, {"A": {"text": "hidden"}}, "flask_secret_files.A must be text or {base64: ...}"),
+        ({}, {"A": {}}, "flask_secret_files.A must be text or {base64: ...}"),
+        (
+            {},
+            {"A": ["hidden"]},
+            "flask_secret_files.A must be text or {base64: ...}, and is a list",
+        ),
+        ({}, {"A": True}, "flask_secret_files.A must be text, and is true"),
+        ({"A": {"base64": "aGlkZGVu"}}, {}, "flask_secret_env.A is {base64: ...}, and a variable"),
+        ({"A": "hid\0den"}, {}, "flask_secret_env.A has a character 0"),
+        ({"A": "fine", "B": ""}, {"C": "", "SECRET_KEY": False}, ""),
+    ],
+)
+def test_a_secret_in_no_form_is_refused(
+    variables: dict[str, Any], files: dict[str, Any], complaint: str
+) -> None:
+    """By its name; what is in it is never said."""
+    found = secrets.secret_problems(variables, files)
+    assert len(found) == (1 if complaint else 0)
+    assert complaint in "".join(found)
+    if found:
+        said = sentence(
+            "validate.yml",
+            "validate | Refuse secrets that are neither text nor base64",
+            flask_secret_env=variables,
+            flask_secret_files=files,
+        )
+        assert said == f"{found[0]}."
+    assert not {"hidden", "aGlkZGVu"} & set("".join(found).replace(";", " ").split())
+
+
+# Files at paths of the application's own choice
+
+own_files = importlib.import_module("roles.flask.library.flask_files")
+
+
+def test_files_are_read_on_the_control_node(tmp_path: Path) -> None:
+    """As text, in base64, or out of a file, which may be binary."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/app.ini").write_text("[app]\n")
+    (tmp_path / "store").write_bytes(KEYSTORE)
+    given = {
+        "/etc/app.ini": {"source": "files/app.ini"},
+        "/opt/store": {"source": str(tmp_path / "store")},
+        "/opt/app/var/shop-instance/config.py": "DEBUG = False\n",
+        "/srv/a": {"content": ""},
+        "/srv/b": {"base64": KEYSTORE_TEXT[:76] + "\n" + KEYSTORE_TEXT[76:]},
+        "/srv/instance/config.py": {"content": "täxt"},
+    }
+    assert own_files.files_of(given, tmp_path, ["/srv/instance"]) == {
+        "/etc/app.ini": "[app]\n",
+        "/opt/store": {"base64": KEYSTORE_TEXT},
+        "/opt/app/var/shop-instance/config.py": "DEBUG = False\n",
+        "/srv/a": "",
+        "/srv/b": {"base64": KEYSTORE_TEXT},
+        "/srv/instance/config.py": "täxt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"etc/app.ini": "x"}, "'etc/app.ini', which is not absolute and plain"),
+        ({"": "x"}, "'', which is not absolute and plain"),
+        ({"/etc/../app.ini": "x"}, "which is not absolute and plain"),
+        ({"/etc/app/": "x"}, "which is not absolute and plain"),
+        ({"//etc/app": "x"}, "which is not absolute and plain"),
+        ({"/etc/a\nb": "x"}, "which holds a control character"),
+        ({"/": "x"}, "mount of Slipway's or of the engine's own"),
+        ({"/run/secrets/app/files/KEY": "x"}, "where /run/secrets is a mount"),
+        ({"/run/secrets": "x"}, "where /run/secrets is a mount"),
+        ({"/run": "x"}, "is a mount of Slipway's"),
+        ({"/run/slipway/x.sock": "x"}, "where /run/slipway is a mount"),
+        ({"/var/run/postgresql/x": "x"}, "where /run/postgresql is a mount"),
+        ({"/etc/slipway/uwsgi.ini": "x"}, "where /etc/slipway is a mount"),
+        ({"/tmp/app.ini": "x"}, "where /tmp is a mount"),  # noqa: S108
+        ({"/proc/self/environ": "x"}, "where /proc is a mount"),
+        ({"/etc/hosts": "x"}, "where /etc/hosts is a mount"),
+        ({"/srv/data": "x"}, "where flask_writable has the directory /srv/data/"),
+        ({"/etc/a": "x", "/etc/a/b": "x"}, "'/etc/a', below which /etc/a/b is"),
+        ({"/etc/a": {"source": "gone.ini"}}, "gone.ini, which does not exist on the control node"),
+        ({"/etc/a": {"source": "directory"}}, "which is no file on the control node"),
+        ({"/etc/a": {"source": "vaulted"}}, "which Ansible Vault encrypted"),
+        ({"/etc/a": {"source": ""}}, "['/etc/a'].source must be text, and is empty"),
+        ({"/etc/a": {"content": {"a": 1}}}, "['/etc/a'].content must be text, and is dict"),
+        ({"/etc/a": {"content": "x", "source": "y"}}, "['/etc/a'] must be text, or exactly one of"),
+        ({"/etc/a": {"src": "x"}}, "['/etc/a'] must be text, or exactly one of"),
+        ({"/etc/a": None}, "['/etc/a'] must be text, or exactly one of"),
+        ({"/etc/a": {"base64": "no base64!"}}, "['/etc/a'].base64 is no base64"),
+        ({"/etc/a": "x" * (1024 * 1024 + 1)}, "has 1048577 bytes, and 1048576 is the limit"),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused(
+    tmp_path: Path, given: dict[str, Any], complaint: str
+) -> None:
+    """In one sentence, which names the path."""
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "vaulted").write_text("$ANSIBLE_VAULT;1.1;AES256\n6162\n")
+    with pytest.raises(own_files.FilesError) as refused:
+        own_files.files_of(given, tmp_path, ["/srv/data/"])
+    assert complaint in str(refused.value)
+    assert str(refused.value).startswith("flask_files")
+    assert str(refused.value).endswith(".")
+
+
+def test_each_release_has_files_of_its_own() -> None:
+    """Read-only, for the migrations too, and another content is another release."""
+    given = {"__flask_files_read": {"files": {"/etc/app.ini": "one"}}, "flask_secret_files": {}}
+    mounts = role("__flask_mounts", **given)
+    assert {
+        "type": "bind",
+        "source": f"/etc/slipway/shop/files/{B}/etc/app.ini",
+        "target": "/etc/app.ini",
+        "read_only": True,
+    } in mounts
+    tasks = load_tasks(ROLES / "flask/tasks/migrate.yml")
+    migrate = next(task for task in tasks if "migrations in a container" in task["name"])
+    assert migrate["community.docker.docker_container"]["mounts"] == "{{ __flask_mounts }}"
+    name = next(
+        one["ansible.builtin.set_fact"]["__flask_release"]
+        for one in load_tasks(ROLES / "flask/tasks/identify.yml")
+        if one["name"] == "identify | Derive the release from its content"
+    )
+
+    def release(content: str) -> str:
+        return str(
+            role(
+                "name",
+                name=name,
+                __flask_build="a",
+                __flask_salt="s",
+                __flask_files_read={"files": {"/etc/app.ini": content}},
+            )
+        )
+
+    assert release("one") == release("one") != release("two")

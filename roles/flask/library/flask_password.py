@@ -69,7 +69,10 @@ def change(module: Any) -> list[str]:
     # The file with the old one comes last, for whoever has to begin again.
     kept = [path for name in ("env", "files") for path in sorted((directory / name).glob("[!.]*"))]
     for path in [*kept, own]:
-        text = path.read_text() if path.exists() else ""
+        try:
+            text = path.read_text() if path.exists() else ""
+        except UnicodeDecodeError:  # a binary one holds no password
+            continue
         wanted = new if path == own else renewed(text, old, new)
         if text == wanted:
             continue

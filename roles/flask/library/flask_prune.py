@@ -8,7 +8,8 @@ module: flask_prune
 short_description: Remove the releases that nobody goes back to any more
 description:
   - Keeps the release that serves and the last healthy ones; of the others it removes image, static
-    files, secrets and description, and of older builds what their first stage left in the engine.
+    files, secrets, other files and description, and of older builds what their first stage left in
+    the engine.
   - Touches images by the project's labels alone, and none that a container uses.
 options:
   project:
@@ -21,6 +22,10 @@ options:
     required: true
   secrets:
     description: Directory with a directory of secrets for each release.
+    type: path
+    required: true
+  files:
+    description: Directory with a directory of other files for each release.
     type: path
     required: true
   release:
@@ -115,6 +120,7 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "state_dir": {"type": "path", "required": True},
             "secrets": {"type": "path", "required": True},
+            "files": {"type": "path", "required": True},
             "release": {"type": "str", "required": True},
             "build": {"type": "str", "default": ""},
             "keep": {"type": "int", "required": True},
@@ -129,6 +135,7 @@ def main() -> None:
     for directory in (
         state_dir / "static" / "releases", state_dir / "static" / "served",
         state_dir / "releases", Path(module.params["secrets"]),
+        Path(module.params["files"]),
     ):  # fmt: skip
         removed |= prune_files(directory, kept)
     module.exit_json(changed=bool(removed), removed=sorted(removed))
