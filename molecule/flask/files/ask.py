@@ -11,7 +11,7 @@ def main(address: str, path: str) -> int:
     variables = {
         "REQUEST_METHOD": "GET", "REQUEST_URI": path, "PATH_INFO": path, "QUERY_STRING": "",
         "SERVER_NAME": "test", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": "test",
+        "HTTP_HOST": "probe.example",
     }  # fmt: skip
     packet = b"".join(
         struct.pack("<H", len(part)) + part.encode() for pair in variables.items() for part in pair

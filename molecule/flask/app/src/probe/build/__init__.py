@@ -1,0 +1,3 @@
+"""A package with the name of a directory that builds leave behind."""
+
+NAME = "build"

@@ -1,0 +1,1 @@
+// What a bundler leaves in a package.
