@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flask import Flask, Response, abort, jsonify, request
 
-from probe.build import NAME
+from .build import NAME
 
 
 def create_app() -> Flask:
