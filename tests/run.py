@@ -340,7 +340,7 @@ def molecule(part: Part) -> Result:
 
 
 # What the test hosts load their base images from.
-ARCHIVES = ("base-images.tar", "postgres-15.tar", "postgres-18.tar")
+ARCHIVES = ("base-images.tar", "postgres-15.tar", "postgres-18.tar", "official.tar")
 
 # What the test hosts are, by codename of Debian; forky is the one without an init system.
 SYSTEMS = ("bookworm", "trixie", "forky")
@@ -349,7 +349,7 @@ SYSTEMS = ("bookworm", "trixie", "forky")
 SECONDS = {
     "releases": 1200, "edge": 1000, "data": 900, "stack": 800, "upgrade": 600, "tls": 600,
     "elsewhere": 450, "start_trixie": 400, "start_forky": 400, "flask": 250, "postgres": 165,
-    "base_images": 125, "nginx": 115, "docker": 105,
+    "base_images": 125, "registry": 350, "nginx": 115, "docker": 105,
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.

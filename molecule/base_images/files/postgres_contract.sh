@@ -1,7 +1,7 @@
 #!/bin/bash
 # The contract of the Postgres image, as the official one has it: one line for each promise, 1 at the first that is broken.
 set -euo pipefail
-image=slipway/postgres:17
+image=${1:-slipway/postgres:17}
 work=$(mktemp -d)
 trap 'docker rm --force --volumes contract >/dev/null 2>&1; docker volume rm contract >/dev/null 2>&1; rm -rf "$work"' EXIT
 
