@@ -12,10 +12,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from ansible import constants as C
 from ansible import context
+from ansible.executor.task_result import TaskResult
 from ansible.playbook.block import Block
 from ansible.playbook.handler import Handler
 from ansible.playbook.role_include import IncludeRole
@@ -94,6 +96,8 @@ SAYS_NOTHING = re.compile(
 # What Ansible adds about the place in a playbook, and a template that did not compile.
 EXCERPT = re.compile(r"\n+(The error appears to be in|Origin: )[\s\S]*|(?<=\.) String: [\s\S]*")
 TRACEBACK = "Traceback (most recent call last)"
+# What ansible-core 2.18 and older call the types of a value that came from YAML.
+TYPES = {"AnsibleUnicode": "str", "AnsibleMapping": "dict", "AnsibleSequence": "list"}
 # What ssh writes last, whatever happened.
 CONNECTION_CLOSED = re.compile(r"(Shared c|C)onnection to \S+ closed\.?$")
 # Where data may begin, and what it begins with where it was cut or is no valid JSON.
@@ -315,7 +319,9 @@ def shortened(text: str) -> str:
 
 def argument_error(message: str) -> str:
     """Return Ansible's sentence about a bad variable with the variable's name in front."""
-    message = re.sub(r"<class '(\w+)'>", r"\1", message.strip())
+    message = re.sub(r"<class '(?:[\w.]+\.)?(\w+)'>", r"\1", message.strip())
+    for theirs, ours in TYPES.items():
+        message = message.replace(theirs, ours)
     rules = (
         (r"missing required arguments: (?P<n>.+?)(?: found in (?P<i>.+))?$", "{n}: must be set"),
         (
@@ -373,6 +379,16 @@ def message_of(result: Mapping[str, Any]) -> str:
     if SAYS_NOTHING.match(text) or text == "[...]":
         text = "it gave no reason; run again with -v for its result"
     return text
+
+
+def give_public_names(results: type) -> None:
+    """Give what ansible-core 2.18 and older have with an underscore only its name of today."""
+    for name in ("host", "task", "result"):
+        if not hasattr(results, name):
+            setattr(results, name, property(attrgetter(f"_{name}")))
+
+
+give_public_names(TaskResult)
 
 
 class CallbackModule(DefaultCallback):

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from plugins.callback.slipway import message_of, shortened
+from plugins.callback.slipway import argument_error, give_public_names, message_of, shortened
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -210,6 +210,20 @@ def test_a_silent_command_shows_its_last_lines(project: Project) -> None:
         re.M,
     )
     assert "early" not in done.stdout
+
+
+def test_older_releases_of_ansible_are_understood() -> None:
+    """Their results have other names, and their types too: else a failure was no line at all."""
+
+    class Older:
+        _host, _task, _result = "web1", "a task", {"msg": "No."}
+
+    give_public_names(Older)
+    older: Any = Older()
+    assert (older.host, older.task, older.result) == ("web1", "a task", {"msg": "No."})
+    theirs = "<class 'ansible.parsing.yaml.objects.AnsibleUnicode'>"
+    said = f"argument 'x' is of type {theirs} and we were unable to convert to int: {theirs} no"
+    assert argument_error(said) == "x: must be of type int, and is str"
 
 
 PROGRAM = "line of a program\n" * 3000
