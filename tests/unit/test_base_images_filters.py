@@ -6,6 +6,9 @@ import importlib
 import importlib.util
 import io
 import json
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -345,4 +348,72 @@ def test_newer_keys_are_used_with_sources_that_name_no_keyring() -> None:
         "deb http://deb.debian.org/debian trixie main",
         "deb http://deb.debian.org/debian trixie-updates main",
         "deb http://security.debian.org/debian-security trixie-security main",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keyring", "code", "said"),
+    [
+        ("", 0, ""),
+        ("", 100, "nor does it for bullseye: install a newer debian-archive-keyring there"),
+        ("/etc/mine.gpg", 0, "name one in base_images_debian_keyring that does"),
+    ],
+    ids=["brought", "too old for that too", "somebody's choice"],
+)
+def test_newer_keys_come_from_a_suite_that_the_old_ones_vouch_for(
+    tmp_path: Path, keyring: str, code: int, said: str
+) -> None:
+    """By mmdebstrap's own means; here a stand-in notes how it is called."""
+    program = tmp_path / "bin/mmdebstrap"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/called\nexit {code}\n')
+    program.chmod(0o755)
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "__base_images_suite": "trixie",
+        "__base_images_mirrors": {"debian": "", "security": ""},
+        "__base_images_apt_options": ["--aptopt=Acquire::Retries 3"],
+        "__base_images_proxies": {},
+        "__base_images_workspace": {"path": str(tmp_path)},
+        **({"base_images_debian_keyring": keyring} if keyring else {}),
+    }
+    bring = {"name": "base_images", "tasks_from": "debian_keys"}
+    brought = "<{{ __base_images_brought_keyring }}>"
+    play = {
+        "name": "Keys", "hosts": "localhost", "connection": "local", "gather_facts": False,
+        "tasks": [
+            {"name": "Bring them", "ansible.builtin.include_role": bring},
+            {"name": "Say", "ansible.builtin.debug": {"msg": brought}},
+        ],
+    }  # fmt: skip
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    ran = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,",
+            "-e", json.dumps(given), tmp_path / "play.yml",
+        ],
+        capture_output=True, text=True, check=False,
+        env={
+            **os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}",
+            "ANSIBLE_CONFIG": str(PATH.parents[3] / "ansible.cfg"),
+            "ANSIBLE_ROLES_PATH": str(PATH.parents[2]),
+        },
+    )  # fmt: skip
+    text = " ".join(ran.stdout.split())
+    if said:
+        assert ran.returncode != 0
+        assert said in text
+        assert "has no key that vouches for Debian trixie" in text
+        return
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"<{tmp_path}/keys/usr/share/keyrings/debian-archive-keyring.gpg>" in text
+    assert (tmp_path / "called").read_text().splitlines() == [
+        "--mode=root",
+        "--variant=extract",
+        "--include=debian-archive-keyring",
+        "--aptopt=Acquire::Retries 3",
+        "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg",
+        "bullseye",
+        f"{tmp_path}/keys",
+        "deb http://deb.debian.org/debian bullseye main",
     ]

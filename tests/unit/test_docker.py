@@ -251,6 +251,7 @@ def refuse(tmp_path: Path, **found: Any) -> str:
     extra = {
         "ansible_python_interpreter": sys.executable,
         "__docker_hosts": ["{{ __docker_host }}"],
+        "__docker_release": {"refusal": "", "distribution": "debian", "codename": "trixie"},
     }
     ran = subprocess.run(
         [
