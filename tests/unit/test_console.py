@@ -110,6 +110,19 @@ def test_commands_in_a_container() -> None:
     assert console.argv_on_host("shell", ["x"], ["-i", "-t"])[:4] == ["docker", "exec", "-i", "-t"]
 
 
+def test_psql_comes_in_as_the_application_unless_a_superuser_is_asked_for() -> None:
+    """A host of before there were two roles has one; a restored database tells it by itself."""
+    two = {"user": "slipway", "owner": "o'shop", "db": "shop"}
+    assert "/postgres/password)" in console.psql_of(two, "auto", False)
+    assert "-U 'o'\"'\"'shop' " in console.psql_of(two, "auto", False)
+    assert "/postgres/superuser)" in console.psql_of(two, "postgres", True)
+    assert "-U slipway " in console.psql_of(two, "postgres", True)
+    one = {"user": "shop", "db": "shop"}
+    assert console.psql_of(one, "auto", True) == console.psql_of(one, "auto", False)
+    assert "/postgres/password)" in console.psql_of(one, "auto", True)
+    assert '-U "$POSTGRES_USER" ' in console.psql_of(two, "scratch", False)
+
+
 def from_here(transport: str, flags: list[str], **options: Any) -> list[str]:
     """Return the command on the control node."""
     there = {"ssh_executable": "ssh", "host_key_checking": True, **options}

@@ -154,7 +154,7 @@ DEEDS: dict[str, Callable[[Site], Any]] = {
     "put back": lambda site: restore.put_back(
         site.host, site.volume / "17" / BEFORE, "before-again"
     ),
-    "beside": lambda site: restore.beside(site.host, f"17/{RESTORED}"),
+    "beside": lambda site: restore.beside(site.host, f"17/{RESTORED}", "app"),
     "forget": lambda site: restore.forget(site.host, "all"),
     "killed restore": lambda site: recover._restore(site.host, entry(site)),
     "killed restore that served": lambda site: (

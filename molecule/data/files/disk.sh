@@ -13,7 +13,7 @@ start() {
 
 psql() {
   docker exec example-postgres sh -c \
-    'PGPASSWORD=$(cat /run/secrets/postgres/password) psql -X -q -A -t -h 127.0.0.1 -U example -d example -c "$0"' "$1"
+    'PGPASSWORD=$(cat /run/secrets/postgres/superuser) psql -X -q -A -t -h 127.0.0.1 -U slipway -d example -c "$0"' "$1"
 }
 
 case $1 in

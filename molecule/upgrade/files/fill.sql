@@ -1,4 +1,4 @@
--- A million rows, and a bit of everything that a database may hold; run as the owner in psql.
+-- A million rows, and a bit of everything that a database may hold; run as a superuser in psql: what is the application's is made as its role.
 \set ON_ERROR_STOP on
 CREATE EXTENSION hstore;
 CREATE EXTENSION pg_trgm;
@@ -6,6 +6,7 @@ CREATE EXTENSION citext;
 CREATE ROLE reader LOGIN PASSWORD 'reads-only' CONNECTION LIMIT 3;
 CREATE ROLE readers NOLOGIN;
 GRANT readers TO reader;
+SET ROLE example;
 CREATE SCHEMA shop;
 CREATE TYPE shop.state AS ENUM ('new', 'paid', 'gone');
 CREATE DOMAIN shop.price AS numeric(10, 2) CHECK (VALUE >= 0);
@@ -43,12 +44,15 @@ CREATE POLICY own_lines ON shop.lines FOR SELECT TO readers USING ("order" < 100
 GRANT USAGE ON SCHEMA shop TO readers;
 GRANT SELECT ON shop.orders, shop.lines TO readers WITH GRANT OPTION;
 ALTER DEFAULT PRIVILEGES IN SCHEMA shop GRANT SELECT ON TABLES TO readers;
+RESET ROLE;
 ALTER ROLE reader SET statement_timeout = '7s';
 ALTER DATABASE example SET work_mem = '6MB';
 ALTER SYSTEM SET log_min_duration_statement = '2s';
 SELECT pg_reload_conf() \g /dev/null
+SET ROLE example;
 SELECT lo_from_bytea(0, convert_to(repeat('object ' || i, 1000), 'UTF8')) FROM generate_series(1, 50) AS i \g /dev/null
 COMMENT ON TABLE shop.orders IS 'What was ordered';
+RESET ROLE;
 CREATE DATABASE second TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C';
 \connect second
 CREATE TABLE words AS SELECT i AS id, md5(i::text) AS word FROM generate_series(1, 1000) AS i;

@@ -26,11 +26,24 @@ LOGS = (
 # The secret variables, as the application has them.
 ENTRYPOINT = ("/bin/sh", "/etc/slipway/entrypoint.sh")
 SHELL = "if command -v bash >/dev/null; then exec bash; fi; exec sh"
-# As the owner, with the password from the mounted file: in no argv.
+# With the password from the mounted file: in no argv.
 PSQL = (
-    "PGPASSWORD=$(cat /run/secrets/postgres/password) exec psql -X -v ON_ERROR_STOP=1"
-    ' -h 127.0.0.1 -U "$POSTGRES_USER" -d "$POSTGRES_DB" "$@"'
+    "PGPASSWORD=$(cat /run/secrets/postgres/{file}) exec psql -X -v ON_ERROR_STOP=1"
+    ' -h 127.0.0.1 -U {role} -d "$POSTGRES_DB" "$@"'
 )
+
+
+def psql_of(cluster: Mapping[str, Any], part: str, superuser: bool) -> str:
+    """Return the script that opens psql: as the application's role, or as a superuser.
+
+    `cluster` is what the host notes of the database; before there were two roles there was one.
+    """
+    if part == "scratch" or not cluster:
+        # Restored beside the database, it lets in the one that its container names.
+        return PSQL.format(role='"$POSTGRES_USER"', file="password")
+    if superuser and "owner" in cluster:
+        return PSQL.format(role=shlex.quote(cluster["user"]), file="superuser")
+    return PSQL.format(role=shlex.quote(cluster.get("owner", cluster["user"])), file="password")
 
 
 def parts_of(verb: str, part: str, follow: bool = False) -> tuple[str, ...]:
@@ -93,6 +106,7 @@ def argv_on_host(
     lines: int = 100,
     follow: bool = False,
     text: str = "",
+    psql: str = "",
 ) -> list[str]:
     """Return the command on the host; `text` is what the shell or psql shall run there."""
     if verb == "logs":
@@ -102,7 +116,7 @@ def argv_on_host(
     command = {
         "exec": ["sh", "-c", text],
         "shell": ["sh", "-c", SHELL],
-        "psql": ["sh", "-c", PSQL, "sh", *(["-c", text] if text else [])],
+        "psql": ["sh", "-c", psql, "sh", *(["-c", text] if text else [])],
     }[verb]
     return ["docker", "exec", *flags, *names, *(ENTRYPOINT if flask else ()), *command]
 
@@ -175,6 +189,7 @@ class ActionModule(ActionBase):
             lines=given["lines"],
             follow=follow,
             text=text,
+            psql=psql_of(given["cluster"], given["part"], given["superuser"]),
         )
         if run:
             return {**result, "run": True, "argv": argv}

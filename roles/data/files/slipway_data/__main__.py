@@ -16,7 +16,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from slipway_data import adopt, backups, drill, dumps, recover, restore, rotate, upgrade
+from slipway_data import (  # fmt: skip
+    adopt,
+    backups,
+    drill,
+    dumps,
+    recover,
+    restore,
+    roles,
+    rotate,
+    upgrade,
+)
 from slipway_data.host import Config, Host, ProblemError, clock, read_json, replace
 
 # Those that only look need no lock.
@@ -68,6 +78,10 @@ def parser() -> argparse.ArgumentParser:
     one = verbs.add_parser("load")
     one.add_argument("file")
     one.add_argument("--drop", action="store_true")
+    one = verbs.add_parser("roles")
+    one.add_argument("--owner", default="")
+    one.add_argument("--extensions", default="", help="their names, with commas")
+    one.add_argument("--end", action="store_true", help="when no session of before is left")
     one = verbs.add_parser("rotate")
     one.add_argument(
         "--begin", action="store_true", help="with the new password as the input, or an empty line"
@@ -117,12 +131,18 @@ def do_upgrade(host: Host, given: argparse.Namespace) -> list[str]:
 def do_prepare(host: Host, given: argparse.Namespace) -> list[str]:
     """Let pgBackRest into the database, and make its repository; done at each deploy."""
     said = []
-    if restore.let_postgres_in(host.data, host.config.user):
+    if restore.let_postgres_in(host.data, [host.config.user]):
         host.server().ask("SELECT pg_reload_conf();")
         said.append("pgBackRest may ask Postgres")
     if backups.prepare(host):
         said.append("the repository of backups is ready")
     return said
+
+
+def do_roles(host: Host, given: argparse.Namespace) -> list[str]:
+    """Have the application come in by a role of its own, with its extensions."""
+    wanted = [name for name in given.extensions.split(",") if name]
+    return roles.settle(host, given.owner, wanted, given.end)
 
 
 def do_rotate(host: Host, given: argparse.Namespace) -> list[str]:
@@ -144,6 +164,7 @@ VERBS: dict[str, Callable[[Host, argparse.Namespace], list[str]]] = {
     "adopt": lambda host, given: adopt.adopt(host, given.source),
     "dump": lambda host, given: dumps.dump(host, given.directory),
     "load": lambda host, given: dumps.load(host, given.file, not given.drop),
+    "roles": do_roles,
     "rotate": do_rotate,
 }
 
@@ -163,7 +184,11 @@ def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
     failed = read_json(path) or {}
     # A deploy, or a timer, waits for another one; a person is told.
     patience = (
-        3600 if given.timer else 600 if given.verb in ("prepare", "recover", "rotate") else 60
+        3600
+        if given.timer
+        else 600
+        if given.verb in ("prepare", "recover", "roles", "rotate")
+        else 60
     )
     try:
         with host.alone(wait=patience):

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from slipway_data import restore, throwaway, upgrade, volume
+from slipway_data import ownership, restore, rotate, throwaway, upgrade, volume
 from slipway_data.host import (
     Host,
     ProblemError,
@@ -67,11 +67,13 @@ def adopt(host: Host, source: str = "") -> list[str]:
     with throwaway.server(host, directory, user=user) as one:
         throwaway.wait_for(host, one, "SELECT pg_is_in_recovery();", "f", config.start_timeout)
         said = look_at(host, one, user)
-        tables, rows = restore.read_all(one)
+        asked = part(host, one)
+        tables, rows = restore.read_all(asked)
+        name = ownership.boot_of(asked)
     checksums(host, directory)
-    host.journal.stage("commit", user=user)
+    host.journal.stage("commit", user=name)
     volume.rename(path, host.data)
-    note_cluster(host, user)
+    note_cluster(host, name)
     host.journal.end()
     return [
         f"{'Moved' if own else 'Copied'} {size(amount)} from {found} in {time.monotonic() - began:.1f} s: {tables} tables with {rows} rows were read.",
@@ -86,9 +88,8 @@ def adopt(host: Host, source: str = "") -> list[str]:
 
 
 def note_cluster(host: Host, user: str) -> None:
-    """Write down what the cluster was made with, as the postgres role does."""
-    made = {"user": user, "db": host.config.cluster["db"], "version": host.config.version}
-    replace(host.config.config_dir / "postgres.json", json.dumps(made) + "\n")
+    """Write down which roles the cluster has, as the postgres role does."""
+    host.config.note_cluster(user=user, version=host.config.version)
 
 
 def directory_of(host: Host, source: str) -> tuple[Path, bool]:
@@ -179,7 +180,7 @@ def owner(host: Host, directory: str) -> str:
 
 
 def look_at(host: Host, one: Server, user: str) -> list[str]:
-    """Require the application's database, mend what the move changed, and set the password."""
+    """Require the application's database, and mend what the move changed."""
     config = host.config
     there = [name for name in one.databases() if name != "postgres"]
     if config.cluster["db"] not in one.databases():
@@ -193,15 +194,16 @@ def look_at(host: Host, one: Server, user: str) -> list[str]:
         said.append(
             f"These roles have passwords of an old kind (md5), with which nobody comes in any more: {', '.join(old)}; give them new ones (\\password in `./slipway psql`)."
         )
-    # psql hashes it, so that it shows in no statement.
-    password = volume.read(config.config_dir / "secrets/postgres/password")
-    code, _, err = call(
-        "docker", "exec", "-i", one.container, *throwaway.psql(user), "postgres", "-c", f'\\password "{user}"',
-        stdin=f"{password}\n{password}\n",
-    )  # fmt: skip
-    if code:
-        raise ProblemError(f"could not set the password of {user}: {last_line(err)}")
     return said
+
+
+def part(host: Host, one: Server) -> Server:
+    """Make the superuser Slipway's own, give the application another role; return the server as the former asks it."""
+    config = host.config
+    user = ownership.take_over(one, config.cluster["db"], config.owner, rotate.own_password(host))
+    own = Server(one.container, throwaway.psql(user))
+    ownership.create(own, config.owner, volume.read(rotate.file(host)))
+    return own
 
 
 def checksums(host: Host, directory: str) -> None:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from slipway_data import fingerprint, volume
+from slipway_data import fingerprint, ownership, volume
 from slipway_data.host import (  # fmt: skip
     Host,
     ProblemError,
@@ -24,19 +24,19 @@ from slipway_data.host import (  # fmt: skip
 
 SQL_END = "-- PostgreSQL database dump complete"
 # Asked in the container that serves; the password comes from the mounted file.
-AS_OWNER = 'PGPASSWORD=$(cat /run/secrets/postgres/password) exec "$@"'
+AS_SUPERUSER = 'PGPASSWORD=$(cat "/run/secrets/postgres/$0") exec "$@"'
 
 
-def within(container: str) -> list[str]:
-    """Return the command that runs another in a container, with the owner's password."""
-    return ["docker", "exec", "-i", container, "sh", "-c", AS_OWNER, "sh"]
+def within(host: Host, container: str) -> list[str]:
+    """Return the command that runs another in a container, with the superuser's password."""
+    return ["docker", "exec", "-i", container, "sh", "-c", AS_SUPERUSER, host.config.secret]
 
 
 def client(host: Host, *command: str) -> list[str]:
-    """Return the command that runs a client of Postgres in the container, as the owner."""
+    """Return the command that runs a client of Postgres in the container, as the superuser."""
     program, *arguments = command
     return [
-        *within(host.config.container), program,
+        *within(host, host.config.container), program,
         "--host=127.0.0.1", f"--username={host.config.user}", *arguments,
     ]  # fmt: skip
 
@@ -184,6 +184,9 @@ def load(host: Host, file: str, keep: bool = True) -> list[str]:
         held = {new: fingerprint.of_database(server, new)}
         if not fingerprint.tables(held):
             raise ProblemError(f"{path} holds no table; nothing was changed")
+        if host.config.parted:
+            # Also of a dump that names no owner.
+            ownership.hand_over(server, new, host.config.former, host.config.owner)
         server.ask("ANALYZE;", new)
         host.journal.stage("swap")
         swap(host, database, new, old)

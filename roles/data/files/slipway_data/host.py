@@ -96,7 +96,7 @@ class Config:
     stop_timeout: int
     # How to reach the repository of backups; empty while backups are off.
     backup: dict[str, Any]
-    cluster: dict[str, str]
+    cluster: dict[str, Any]
     # Where it was read from.
     path: str = ""
 
@@ -121,8 +121,42 @@ class Config:
 
     @property
     def user(self) -> str:
-        """Return the superuser that the cluster was made with."""
-        return self.cluster["user"]
+        """Return the superuser, Slipway's own; before the application had its own role it is that of both."""
+        return str(self.cluster["user"])
+
+    @property
+    def parted(self) -> bool:
+        """Return whether the application has a role of its own."""
+        return "owner" in self.cluster
+
+    @property
+    def owner(self) -> str:
+        """Return the application's role, which owns its database."""
+        return str(self.cluster.get("owner") or self.user)
+
+    @property
+    def former(self) -> list[str]:
+        """Return the roles that the application came in by before, and that a rollback may need."""
+        return list(self.cluster.get("former") or [])
+
+    @property
+    def secret(self) -> str:
+        """Return the name of the superuser's password below secrets/postgres."""
+        return "superuser" if self.parted else "password"
+
+    @property
+    def superusers(self) -> list[str]:
+        """Return the names that the superuser may have in this cluster, or in an older backup of it."""
+        made = self.cluster.get("made_as")
+        return list(dict.fromkeys([self.user, *([made] if made else []), self.owner, *self.former]))
+
+    def note_cluster(self, **changes: Any) -> None:
+        """Write down what the cluster was made with, and which roles it has; none takes a field away."""
+        known = {"version": self.version, **self.cluster, **changes}
+        made = {name: value for name, value in known.items() if value}
+        replace(self.config_dir / "postgres.json", json.dumps(made) + "\n")
+        # As the role will write it from that.
+        self.rewrite(cluster=made)
 
     @property
     def data_name(self) -> str:
@@ -246,30 +280,22 @@ class Host:
         return lines[-1].partition("]")[2].strip() or lines[-1] if lines else "see its log"
 
     def server(self) -> Server:
-        """Return the project's Postgres."""
-        config = self.config
+        """Return the project's Postgres, as the superuser asks it."""
+        return self.server_as(self.config.user, self.config.secret)
+
+    def server_as(self, user: str, secret: str) -> Server:
+        """Return the project's Postgres, as a role asks it with one of the passwords in its container."""
         script = (
-            "PGPASSWORD=$(cat /run/secrets/postgres/password) exec psql -X -q -A -t"
+            f"PGPASSWORD=$(cat /run/secrets/postgres/{secret}) exec psql -X -q -A -t"
             ' -v ON_ERROR_STOP=1 -h 127.0.0.1 -U "$0" -d "$1"'
         )
-        return Server(config.container, ["sh", "-c", script, config.user])
+        return Server(self.config.container, ["sh", "-c", script, user])
 
     def as_postgres(self) -> Server:
         """Return the project's Postgres, asked by its container's own user without a password."""
-        command = [
-            "psql",
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-h",
-            "/var/run/postgresql",
-        ]
-        return Server(
-            self.config.container, [*command, "-U", self.config.user, "-d"], user="postgres"
-        )
+        command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "/var/run/postgresql", "-U"]  # fmt: skip
+        first, *others = ([*command, name, "-d"] for name in self.config.superusers)
+        return Server(self.config.container, first, user="postgres", others=others)
 
     def free_bytes(self) -> int:
         """Return how much room the volume has left."""
@@ -352,10 +378,15 @@ class Host:
 class Server:
     """A Postgres in a container, and the way to ask it."""
 
-    def __init__(self, container: str, command: list[str], user: str = "") -> None:
-        """Remember the container, and the command to which a database's name is added."""
+    def __init__(self, container: str, command: list[str], user: str = "", others: list[list[str]] | None = None) -> None:  # fmt: skip
+        """Remember the container, and the command to which a database's name is added.
+
+        others take its place for good where one of them works and it does not: the superuser had
+        another name in an older backup.
+        """
         self.container = container
         self.command = command
+        self.others = others or []
         self.options = [f"--user={user}"] if user else []
 
     def ask(self, sql: str, database: str = "postgres", **variables: str) -> str:
@@ -369,20 +400,24 @@ class Server:
         self, sql: str, database: str = "postgres", **variables: str
     ) -> tuple[int, str, str]:
         """Run statements and return psql's exit code and output."""
-        # As \set, so that psql quotes them.
-        header = "".join(
+        text = self.header(variables) + sql
+        answer = self._run(self.command, database, text)
+        if answer[0] and self.others and self._run(self.command, "postgres", "SELECT 1;")[0]:
+            for other in self.others:
+                if not self._run(other, "postgres", "SELECT 1;")[0]:
+                    self.command, self.others = other, []
+                    return self._run(other, database, text)
+        return answer
+
+    def _run(self, command: list[str], database: str, text: str) -> tuple[int, str, str]:
+        return call("docker", "exec", "-i", *self.options, self.container, *command, database, stdin=text)  # fmt: skip
+
+    @staticmethod
+    def header(variables: dict[str, str]) -> str:
+        """Return what gives psql variables, which it quotes where they are used."""
+        return "".join(
             "\\set {} '{}'\n".format(name, value.replace("\\", "\\\\").replace("'", "''"))
             for name, value in variables.items()
-        )
-        return call(
-            "docker",
-            "exec",
-            "-i",
-            *self.options,
-            self.container,
-            *self.command,
-            database,
-            stdin=header + sql,
         )
 
     def answers(self) -> bool:

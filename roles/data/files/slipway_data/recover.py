@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from slipway_data import adopt, dumps, restore, rotate, upgrade, volume
+from slipway_data import adopt, dumps, restore, roles, rotate, upgrade, volume
 from slipway_data.host import Host, docker, exchange
 
 
@@ -19,7 +19,7 @@ def recover(host: Host) -> list[str]:
     undo = {
         "restore": _restore, "back": _back, "drill": _drill, "load": dumps.undo,
         "upgrade": upgrade.recover, "upgrade_back": upgrade.recover,
-        "adopt": adopt.undo,
+        "adopt": adopt.undo, "roles": roles.recover,
     }  # fmt: skip
     outcome = "cleared up"
     if entry["verb"] in undo and docker("volume", "inspect", host.config.volume, check=False):

@@ -10,12 +10,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from slipway_data import backups, fingerprint, rotate, throwaway, volume
+from slipway_data import backups, fingerprint, ownership, rotate, throwaway, volume
 from slipway_data.host import (  # fmt: skip
     Host,
     ProblemError,
     Server,
-    call,
     clock,
     docker,
     exchange,
@@ -272,6 +271,7 @@ def restored(host: Host, target: Target, operation: str, place: str) -> dict[str
                 reached, at = recover_on(host, one, target, place)
                 host.journal.stage("check")
                 read = what_was_read(host, one, label)
+                superuser = ownership.boot_of(one)
             volume.unlink(path / "standby.signal")
         except ProblemError as problem:
             discard(host, directory)
@@ -285,6 +285,7 @@ def restored(host: Host, target: Target, operation: str, place: str) -> dict[str
             "backup": label,
             "at": at,
             "point": f"{reached}, {when}; {read}",
+            "superuser": superuser,
         }
     raise ProblemError(not_restored(host, target, problems))
 
@@ -316,15 +317,16 @@ def discard(host: Host, directory: str) -> None:
     volume.remove(host.mountpoint / directory)
 
 
-def let_postgres_in(path: Path, user: str) -> bool:
+def let_postgres_in(path: Path, users: list[str]) -> bool:
     """Let the container's postgres user into the database postgres, on a data directory's files.
 
-    Returns whether anything had to be changed.
+    users are the names that the superuser may have. Returns whether anything had to be changed.
     """
     changed = False
     for name, line in (
-        ("pg_hba.conf", HBA_LINE.format(user=user)),
-        ("pg_ident.conf", IDENT_LINE.format(user=user)),
+        (name, line.format(user=user))
+        for user in users
+        for name, line in (("pg_hba.conf", HBA_LINE), ("pg_ident.conf", IDENT_LINE))
     ):
         file = path / name
         text = volume.read(file) if volume.exists(file) else ""
@@ -355,7 +357,7 @@ def restore(host: Host, target: Target, into: str = "") -> list[str]:
     operation = host.journal.begin("restore", into=into)
     made = restored(host, target, operation, place)
     if into == SCRATCH:
-        said = beside(host, made["directory"])
+        said = beside(host, made["directory"], made["superuser"])
     else:
         at = seconds_of(target) or (
             float(made["at"]) if made["at"] and target.kind != "latest" else 0
@@ -376,7 +378,7 @@ def take_over(host: Host, directory: str, operation: str, at: float) -> str:
     at is the moment that it shows, in seconds since the epoch; 0 is the newest state.
     """
     path, data = host.mountpoint / directory, host.data
-    let_postgres_in(path, host.config.user)
+    let_postgres_in(path, host.config.superusers)
     there = volume.is_directory(data)
     kept = host.mountpoint / host.config.version / f"before-{operation}"
     host.journal.stage("take over", kept=str(kept), at=at)
@@ -430,7 +432,7 @@ def come_up(host: Host) -> None:
     # Its checkpointer fell asleep during the recovery, without regard for archive_timeout: for up to checkpoint_timeout (5 min)
     # nothing would be archived. This wakes it.
     server.ask("SELECT pg_reload_conf();")
-    set_password(host)
+    settle_roles(host, server)
     host.wait_healthy()
 
 
@@ -465,24 +467,39 @@ def put_back(host: Host, kept: Path, name: str) -> None:
     exchange(kept, host.data)
     if kept.name != name:
         volume.rename(kept, kept.with_name(name))
-    let_postgres_in(host.data, host.config.user)
+    let_postgres_in(host.data, host.config.superusers)
     come_up(host)
 
 
-def set_password(host: Host) -> None:
-    """Give the owner the password of the host's file, which may be newer than the backup."""
-    user = host.config.user
-    script = 'psql -X -q -v ON_ERROR_STOP=1 -h /var/run/postgresql -U "$0" -d postgres -c \'\\password "\'"$0"\'"\''
-    password = volume.read(host.config.config_dir / "secrets/postgres/password")
-    code, _, err = call(
-        "docker", "exec", "-i", "--user=postgres", host.config.container, "sh", "-c", script, user,
-        stdin=f"{password}\n{password}\n",
-    )  # fmt: skip
-    if code:
-        raise ProblemError(f"could not set the password of {user}: {err.strip()}")
+def settle_roles(host: Host, server: Server) -> None:
+    """Give a database that was restored the roles and passwords of today.
+
+    It may be of a time before the application had a role of its own. server asks it as its
+    container's own user does.
+    """
+    config, boot = host.config, ownership.boot_of(server)
+    password = volume.read(rotate.file(host))
+    own_one = config.parted and boot == config.user
+    ownership.set_password(server, boot, rotate.own_password(host) if own_one else password)
+    if not config.parted:
+        return
+    database = config.cluster["db"]
+    if boot != config.user:
+        user = ownership.take_over(
+            host.server_as(boot, "password"), database, config.owner, rotate.own_password(host),
+            keep=boot in (config.owner, *config.former),
+        )  # fmt: skip
+        config.note_cluster(user=user, shared=True)
+    own = host.server()
+    ownership.create(own, config.owner, password)
+    for name in config.former:
+        if ownership.known(own, name):
+            ownership.set_password(own, name, password)
+            ownership.change(own, database, name, [], config.owner)
+    ownership.keep_in_order(own, database, config.owner, config.former)
 
 
-def beside(host: Host, directory: str) -> list[str]:
+def beside(host: Host, directory: str, superuser: str) -> list[str]:
     """Leave a restored directory with a server of its own beside the one that serves."""
     forget(host, SCRATCH)
     new = f"{host.config.version}/{SCRATCH}"
@@ -490,7 +507,7 @@ def beside(host: Host, directory: str) -> list[str]:
     name = f"{host.config.project}-{SCRATCH}"
     # As psql of the console wants it.
     options = (
-        f"--env=POSTGRES_USER={host.config.user}",
+        f"--env=POSTGRES_USER={superuser}",
         f"--env=POSTGRES_DB={host.config.cluster['db']}",
         f"--volume={host.config.config_dir}/secrets/postgres:/run/secrets/postgres:ro",
     )
@@ -536,7 +553,7 @@ def back(host: Host) -> list[str]:
     left = path.with_name(f"before-back-{stamp()}")
     operation = host.journal.begin("back", before=str(path))
     replace(path / MARKER, operation)
-    let_postgres_in(path, host.config.user)
+    let_postgres_in(path, host.config.superusers)
     begin_timeline(path)
     host.journal.stage("take over", kept=str(left))
     host.stop()

@@ -63,6 +63,14 @@ def file(host: Host, suffix: str = "") -> Path:
     return host.config.config_dir / f"secrets/postgres/password{suffix}"
 
 
+def own_password(host: Host) -> str:
+    """Return the password of Slipway's own role, made where there is none."""
+    path = file(host).with_name("superuser")
+    if not volume.exists(path):
+        replace(path, make(), 0o400)
+    return volume.read(path)
+
+
 def begin(host: Host, given: str, role: str) -> list[str]:
     """Change the password in Postgres and on the host; a release with the old one serves on.
 
@@ -85,7 +93,7 @@ def begin(host: Host, given: str, role: str) -> list[str]:
         raise ProblemError(
             "the new password holds a line break or a NUL, which Postgres clients cannot send: use another one"
         )
-    roles = list(dict.fromkeys([role or host.config.user, host.config.user]))
+    roles = list(dict.fromkeys([role or host.config.owner, host.config.owner, *host.config.former]))
     for one in roles:
         ask(host, old, "SELECT 1;", role=one)
     replace(file(host, ".new"), given or make(), 0o400)
@@ -98,7 +106,7 @@ def begin(host: Host, given: str, role: str) -> list[str]:
         return said + go_on(host, change)
     except ProblemError:
         if first and change.entry["stage"] == "open":
-            close(host, old)
+            close(host)
             forget(host, change)
         raise
 
@@ -145,7 +153,7 @@ def finish(host: Host, change: Journal) -> list[str]:
     came_up(host)
     new = volume.read(file(host))
     before = volume.read(file(host, ".old")) if volume.exists(file(host, ".old")) else new
-    close(host, new)
+    close(host)
     # Somebody may have gone back to the old one.
     wrong = before if before != new else make()
     for role in change.entry["roles"]:
@@ -227,7 +235,9 @@ def refused(host: Host, address: str, role: str, password: str) -> bool:
 
 
 def key(host: Host) -> str:
-    """Return the password that the owner comes in with: in the middle of a change either may be."""
+    """Return the superuser's password: where it is the application's, in the middle of a change either may be."""
+    if host.config.parted:
+        return own_password(host)
     for suffix in ("", ".new"):
         there = file(host, suffix)
         if volume.exists(there) and not refused(
@@ -353,7 +363,7 @@ def open_for(host: Host, roles: list[str]) -> None:
             )
 
 
-def close(host: Host, password: str) -> None:
+def close(host: Host) -> None:
     """Take the lines away again."""
     write(host, [])
-    ask(host, password, "SELECT pg_reload_conf();")
+    ask(host, key(host), "SELECT pg_reload_conf();")

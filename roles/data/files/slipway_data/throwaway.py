@@ -48,7 +48,9 @@ def run(
         # It shares the host with the one that serves.
         "-cshared_buffers=64MB", *given,
     )  # fmt: skip
-    return Server(name, psql(user or host.config.user))
+    # Of an older backup the superuser may have another name.
+    first, *others = [user] if user else host.config.superusers
+    return Server(name, psql(first), others=[psql(other) for other in others])
 
 
 @contextmanager

@@ -283,7 +283,7 @@ def rehearse(host: Host, new: Host, directory: str, tools: str) -> tuple[bool, l
                 throwaway.wait_for(host, other, "SELECT pg_is_in_recovery();", "f", config.start_timeout)  # fmt: skip
                 source = ("--host=127.0.0.1", "--port=5432", f"--username={config.user}")
                 container = other.container if name == "pg_upgrade" else config.container
-                dump_over(host.server(), other, dumps.within(container), source, config.user, "--schema-only")  # fmt: skip
+                dump_over(host.server(), other, dumps.within(host, container), source, config.user, "--schema-only")  # fmt: skip
         except ProblemError as found:
             problem = str(found)
         restore.discard(host, directory)
@@ -545,7 +545,10 @@ def back(host: Host, way: Way, force: bool) -> list[str]:
         host.journal.stage("switch", note={**known, "done": "back", "held": {}})
         switch(host, way.container, config.version)
         host.journal.stage("start")
-        other.start()
+        # It may be of before the application had a role of its own, or another password.
+        restore.let_postgres_in(other.data, config.superusers)
+        docker("update", "--restart=always", config.container)
+        restore.come_up(other)
     except ProblemError as problem:
         raise ProblemError(f"Postgres {config.version} serves on: {problem}") from None
     host.journal.stage("commit")
