@@ -169,19 +169,6 @@ def test_an_unsupported_host_is_refused_before_anything_is_touched() -> None:
     assert first["ansible.builtin.import_role"]["name"] == "preflight"
 
 
-@pytest.mark.parametrize(
-    ("codename", "packages"),
-    [
-        ("bookworm", {"docker.io", "iptables", "ca-certificates"}),
-        ("forky", {"docker.io", "docker-cli", "docker-buildx", "iptables", "ca-certificates"}),
-    ],
-)
-def test_the_engines_packages_follow_the_codename(codename: str, packages: set[str]) -> None:
-    """On testing, what Ansible's facts call the release has been three things."""
-    found = evaluate("docker", "__docker_distro_packages", __docker_release={"codename": codename})
-    assert packages <= set(found)
-
-
 @pytest.mark.parametrize("nominal", [512, 1024, 2048, 3072, 4096, 6144, 8192, 16384, 24576, 65536])
 def test_limits_do_not_follow_what_a_kernel_keeps_for_itself(nominal: int) -> None:
     """Two to six hundredths are missing, and with each kernel some others."""
