@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -247,10 +248,54 @@ def test_status_fails_for_backups_that_are_not_well() -> None:
     """And says nothing of them where there are none."""
     empty: dict[str, Any] = {"containers": [], "volumes": []}
     told = json.dumps({"lines": ["x, full, 3 h old"], "problems": ["WAL archiving is behind"]})
-    report = status.status_of("example", [], empty, [], "", False, told)
+    report = status.status_of("example", [], empty, [], "", False, {"rc": 0, "stdout": told})
     assert report["problems"] == ["WAL archiving is behind"]
     assert "Backups  x, full, 3 h old" in status.status_table(report)
     assert status.status_of("example", [], empty, [], "")["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ({"rc": 1, "stderr": "x\n/etc/slipway/x/data.json is damaged\n"}, "data.json is damaged"),
+        ({"rc": 1, "stderr": "/usr/bin/python3: No module named slipway_data"}, "No module named"),
+        ({"msg": "Unable to change directory before execution: [Errno 2]"}, "change directory"),
+        ({"rc": 0, "stdout": ""}, "makes no sense"),
+        ({"rc": 0, "stdout": '{"lines": []}'}, "makes no sense"),
+        ({"rc": -9, "stderr": ""}, "it said nothing"),
+    ],
+)
+def test_status_fails_where_its_program_does(program: dict[str, Any], why: str) -> None:
+    """What it would have found is not known, and monitoring must not stay green."""
+    empty: dict[str, Any] = {"containers": [], "volumes": []}
+    problems = status.status_of("example", [], empty, [], "", False, program)["problems"]
+    assert len(problems) == 1
+    assert why in problems[0]
+    assert "`./slipway deploy`" in problems[0]
+
+
+def test_status_fails_for_notes_that_are_damaged() -> None:
+    """The release that serves, and what came of asking the CA."""
+    empty: dict[str, Any] = {"containers": [], "volumes": []}
+    for text in ("{", "[]"):
+        assert "is damaged" in status.status_of("example", [], empty, [], text)["problems"][0]
+        _, problems = status.tls_of({"name": "x"}, text, datetime.now().astimezone())
+        assert "is damaged" in problems[0]
+
+
+def test_what_health_goes_by_is_not_damaged(
+    project: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A note that cannot be read is told, not taken for none: a failure could stand in it."""
+    project.config.backup = {}
+    project.config.own.mkdir()
+    assert main.look(project, "health")["problems"] == []
+    (project.config.own / "failed.json").write_text('{"backup": ')
+    (project.config.config_dir / "postgres.json").write_text("")
+    told = main.look(project, "health")["problems"]
+    assert [text.split(" is damaged")[0] for text in told] == [
+        str(project.config.config_dir / "postgres.json"), str(project.config.own / "failed.json"),
+    ]  # fmt: skip
 
 
 def test_a_moment_that_a_restore_left_is_on_its_own_timeline(project: Any) -> None:

@@ -25,7 +25,7 @@ def status_of(
     sizes: Iterable[str],
     current: str,
     maintenance: bool = False,
-    backups: str = "",
+    program: Mapping[str, Any] | None = None,
     certificate: Mapping[str, Any] | None = None,
     acme: str = "",
     firewall: Mapping[str, Any] | None = None,
@@ -35,10 +35,11 @@ def status_of(
 
     `host` is what docker_host_info returned, `sizes` are lines of `du` (bytes, tab, path),
     `current` is the text of the file that names the serving release, `maintenance` says whether
-    visitors get the page of maintenance, `backups` is what the program on the host says of them,
-    `certificate` is what x509_certificate_info says of the one in use with its name, `acme` the
-    text of the file that tells what came of asking the CA, `firewall` what the role firewall found;
-    `tls_wanted` says whether the inventory wants
+    visitors get the page of maintenance, `program` is what came of running the program on the host
+    that looks at the data (rc, stdout, stderr, or msg where it could not be run), `certificate`
+    what x509_certificate_info says of the one in use with its name, `acme` the text of the file
+    that tells what came of asking the CA, `firewall` what the role firewall found; `tls_wanted`
+    says whether the inventory wants
     TLS, without which a certificate is only kept.
     """
     containers = sorted(
@@ -75,7 +76,8 @@ def status_of(
         ),
         key=lambda volume: str(volume["name"]),
     )
-    health = json.loads(backups) if backups else {"lines": [], "problems": []}
+    health = health_said(program)
+    release, unread = read_object(current, "the note of the release that serves")
     tls, tls_problems = tls_of(certificate or {}, acme, datetime.datetime.now(datetime.UTC))
     if tls and not tls_wanted:
         tls += "; nginx_tls is off, and it is kept for who comes by https until nginx/tls/live goes"
@@ -90,7 +92,7 @@ def status_of(
     ]
     return {
         "project": project,
-        "release": json.loads(current) if current else None,
+        "release": release,
         "maintenance": maintenance,
         "containers": containers,
         "volumes": volumes,
@@ -98,7 +100,43 @@ def status_of(
         "tls": tls,
         "firewall": wall,
         "broken": broken,
-        "problems": broken + health["problems"] + tls_problems + wall_problems,
+        "problems": broken + unread + health["problems"] + tls_problems + wall_problems,
+    }
+
+
+def read_object(text: str, what: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the object in a text, None where there is none, and what is wrong with it."""
+    try:
+        found = json.loads(text) if text else None
+    except ValueError:
+        return None, [f"{what} is damaged, `./slipway deploy` writes it anew"]
+    if found is not None and not isinstance(found, dict):
+        return None, [f"{what} is damaged, `./slipway deploy` writes it anew"]
+    return found, []
+
+
+def health_said(program: Mapping[str, Any] | None) -> dict[str, list[str]]:
+    """Return what the program on the host says of the data: lines and problems.
+
+    One that cannot be run, fails or answers nothing that makes sense is a problem itself: what it
+    would have found is not known, and nobody may take that for well.
+    """
+    if program is None:
+        return {"lines": [], "problems": []}
+    said = str(program.get("stderr") or program.get("msg") or "it said nothing").strip()
+    why = said.splitlines()[-1].strip().rstrip(".") if said else "it said nothing"
+    if program.get("rc") == 0:
+        try:
+            answer = json.loads(program.get("stdout") or "")
+            return {name: [str(line) for line in answer[name]] for name in ("lines", "problems")}
+        except (ValueError, KeyError, TypeError):
+            why = "its answer makes no sense"
+    return {
+        "lines": [],
+        "problems": [
+            f"the program that looks at the data failed ({why}), so it is not known how data and backups are: "
+            "`./slipway deploy` installs it anew"
+        ],
     }
 
 
@@ -133,8 +171,9 @@ def tls_of(
     """
     if not certificate:
         return "", []
-    outcome = json.loads(acme) if acme else {"failed": False}
-    problems = [str(outcome["message"]).rstrip(".")] if outcome["failed"] else []
+    outcome, problems = read_object(acme, "the note of what came of asking the CA")
+    if outcome and outcome.get("failed", True):
+        problems.append(str(outcome.get("message", "the CA gave no certificate")).rstrip("."))
     if "not_after" not in certificate:
         return "a certificate that can't be read", [*problems, "the certificate can't be read"]
     begin, end = (

@@ -169,11 +169,24 @@ VERBS: dict[str, Callable[[Host, argparse.Namespace], list[str]]] = {
 }
 
 
+def damaged(host: Host) -> list[str]:
+    """Return a sentence for each note of the operations that is there and cannot be read.
+
+    Everything else takes such a one for none, and what stood in it would be forgotten in silence.
+    """
+    notes = [host.config.config_dir / "postgres.json", *sorted(host.config.own.glob("*.json"))]
+    return [
+        f"{path} is damaged: put it right, or remove it (what stood in it is lost)"
+        for path in notes
+        if path.exists() and read_json(path) is None
+    ]
+
+
 def look(host: Host, verb: str) -> dict[str, Any]:
     """Do what changes nothing."""
     if verb == "health":
         found = backups.health(host) if host.config.backup else {"lines": [], "problems": []}
-        return {**found, "problems": found["problems"] + rotate.problem(host)}
+        return {**found, "problems": damaged(host) + found["problems"] + rotate.problem(host)}
     lines, data = backups.listing(host)
     return {"said": lines, "backups": data}
 
