@@ -39,8 +39,7 @@ def status_of(
     that looks at the data (rc, stdout, stderr, or msg where it could not be run), `certificate`
     what x509_certificate_info says of the one in use with its name, `acme` the text of the file
     that tells what came of asking the CA, `firewall` what the role firewall found; `tls_wanted`
-    says whether the inventory wants
-    TLS, without which a certificate is only kept.
+    says whether the inventory wants TLS, without which a certificate is only kept.
     """
     containers = sorted(
         (
@@ -134,8 +133,8 @@ def health_said(program: Mapping[str, Any] | None) -> dict[str, list[str]]:
     return {
         "lines": [],
         "problems": [
-            f"the program that looks at the data failed ({why}), so it is not known how data and backups are: "
-            "`./slipway deploy` installs it anew"
+            f"the program that looks at the data failed ({why}), so it is not known how data and"
+            " backups are: `./slipway deploy` installs it anew"
         ],
     }
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from slipway_data import fingerprint, ownership, volume
+from slipway_data import fingerprint, ownership, properties, volume
 from slipway_data.host import (  # fmt: skip
     Host,
     ProblemError,
@@ -169,7 +169,7 @@ def load(host: Host, file: str, keep: bool = True) -> list[str]:
     host.journal.begin("load", new=new, old=old)
     began = time.monotonic()
     try:
-        server.ask('CREATE DATABASE :"new" TEMPLATE template0;', new=new)
+        server.ask(properties.making(new, properties.of(server, database)))
         host.journal.stage("load")
         command = (
             ("pg_restore", "--no-password", "--exit-on-error", f"--dbname={new}")
@@ -188,13 +188,17 @@ def load(host: Host, file: str, keep: bool = True) -> list[str]:
             # Also of a dump that names no owner.
             ownership.hand_over(server, new, host.config.former, host.config.owner)
         server.ask("ANALYZE;", new)
+        # Now: a setting such as default_transaction_read_only would have stood in the way.
+        server.ask(properties.setting(new, properties.of(server, database)))
         host.journal.stage("swap")
         swap(host, database, new, old)
     finally:
         # What was swapped in has another name by now.
         undo(host, {"new": new})
     if not keep:
-        server.ask('DROP DATABASE :"old" WITH (FORCE);', old=old)
+        server.ask(
+            'ALTER DATABASE :"old" IS_TEMPLATE false; DROP DATABASE :"old" WITH (FORCE);', old=old
+        )
     host.journal.end()
     said = (
         f"What was there is kept as the database {old}: `./slipway psql -e sql='DROP DATABASE {old}'` removes it."
@@ -234,15 +238,8 @@ def undo(host: Host, entry: dict[str, Any]) -> str:
     """Remove what a load that did not come to its end has made."""
     if host.container_state() != "running":
         host.start()
-    call(
-        *client(
-            host,
-            "psql",
-            "-X",
-            "-q",
-            "--dbname=postgres",
-            "-c",
-            f'DROP DATABASE IF EXISTS "{entry["new"]}" WITH (FORCE)',
-        )
-    )
+    # The first fails where there is none, or where it was not made whole; that is all the same.
+    gone = f'DROP DATABASE IF EXISTS "{entry["new"]}" WITH (FORCE)'
+    plain = f'ALTER DATABASE "{entry["new"]}" IS_TEMPLATE false'
+    call(*client(host, "psql", "-X", "-q", "--dbname=postgres", "-c", plain, "-c", gone))
     return "cleared up"
