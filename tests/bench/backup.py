@@ -289,7 +289,7 @@ def main() -> int:
     try:
         host = Host(Config.read(f"/etc/slipway/{given.project}/data.json"))
         backups.require(host)
-        with host.alone(wait=60):
+        with host.alone("repository", verb="bench", wait=60):
             bench = Bench(host, given.rows)
             # The data, two restores of it, its archives, and the WAL of all that.
             if host.free_bytes() < given.rows * 1500 + 2**30:

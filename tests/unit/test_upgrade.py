@@ -186,6 +186,8 @@ def test_a_killed_operation_is_cleared_up_at_once(
     monkeypatch.setattr(host, "LOCKS", tmp_path / "run")
     monkeypatch.setattr(main.recover, "recover", lambda host: ["cleared up"])
 
+    (project.config.own / "operation.json").write_text('{"id": "x"}')
+
     def work() -> int:
         os.kill(os.getpid(), signal.SIGKILL)
         return 0

@@ -54,6 +54,7 @@ rotation:
   returned: success
 """
 
+import fcntl
 import json
 import subprocess
 from pathlib import Path
@@ -110,6 +111,30 @@ def noted(path: Path, name: str) -> str:
     return str(json.loads(path.read_text())[name]) if path.exists() else ""
 
 
+def killed(own: Path, project: str, locks: Path = Path("/run/slipway")) -> str:
+    """Return the operation that left a journal and runs no more; nothing when there is none.
+
+    One that runs holds the lock of its kind.
+    """
+    for name, kind in (("operation.json", "data"), ("operation.repository.json", "repository")):
+        verb = noted(own / name, "verb")
+        if verb and not held(locks / f"{project}.{kind}.lock"):
+            return verb
+    return ""
+
+
+def held(path: Path) -> bool:
+    """Return whether somebody holds a lock."""
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -141,7 +166,7 @@ def main() -> None:
         data_there=bool(
             there and (there / given["config"]["version"] / "docker/PG_VERSION").exists()
         ),
-        killed=noted(own / "operation.json", "verb"),
+        killed=killed(own, given["config"]["project"]),
         rotation=noted(own / "rotation.json", "stage"),
     )
 

@@ -27,7 +27,7 @@ from slipway_data import (  # fmt: skip
     rotate,
     upgrade,
 )
-from slipway_data.host import Config, Host, ProblemError, clock, read_json, replace
+from slipway_data.host import HOLDS, KINDS, Config, Host, ProblemError, clock, read_json, replace
 
 # Those that only look need no lock.
 LOOKING = ("backups", "health")
@@ -95,13 +95,18 @@ def parser() -> argparse.ArgumentParser:
 
 def do_backup(host: Host, given: argparse.Namespace) -> list[str]:
     """Make a backup, or give a moment a name; with --first only where the repository needs one."""
-    if given.first and backups.known(host) and backups.usable(backups.look(host)):
+    if given.first and has_first(host):
         return []
     return (
         backups.name_moment(host, given.moment)
         if given.moment
         else backups.backup(host, given.kind)
     )
+
+
+def has_first(host: Host) -> bool:
+    """Return whether the repository has a backup to begin with."""
+    return backups.known(host) and bool(backups.usable(backups.look(host)))
 
 
 def do_restore(host: Host, given: argparse.Namespace) -> list[str]:
@@ -157,7 +162,6 @@ def do_rotate(host: Host, given: argparse.Namespace) -> list[str]:
 VERBS: dict[str, Callable[[Host, argparse.Namespace], list[str]]] = {
     "backup": do_backup,
     "prepare": do_prepare,
-    "recover": lambda host, given: [],
     "drill": lambda host, given: drill.drill(host),
     "restore": do_restore,
     "upgrade": do_upgrade,
@@ -191,21 +195,61 @@ def look(host: Host, verb: str) -> dict[str, Any]:
     return {"said": lines, "backups": data}
 
 
+def name_of(given: argparse.Namespace) -> str:
+    """Return what the operation is, as far as it matters for what may run beside it."""
+    if given.verb == "backup" and given.moment:
+        return "moment"
+    # Beside what serves, and of it nothing is touched.
+    if given.verb == "restore" and restore.SCRATCH in (given.into, given.forget):
+        return "scratch"
+    return str(given.verb)
+
+
+def clear_up(host: Host, wait: float) -> list[str]:
+    """Clear up after operations that were killed; return what was done. What runs is none of them."""
+    said = []
+    for kind in KINDS:
+        journal = host.journal_of(kind)
+        entry = journal.read()
+        changes = kind == "data" and bool(rotate.pending(host).entry)
+        if not (entry or changes) or host.runs(kind):
+            continue
+        kinds = entry.get("kinds", KINDS) if entry else ("data",)
+        with host.alone(*kinds, verb="recover", wait=wait):
+            host.journal = journal
+            said += recover.recover(host)
+    return said
+
+
 def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
     """Do what changes something; raise ProblemError, and then what served serves."""
     path = host.config.own / "failed.json"
     failed = read_json(path) or {}
+    name = name_of(given)
+    first = given.verb == "backup" and given.first
     # A deploy, or a timer, waits for another one; a person is told.
     patience = (
         3600
         if given.timer
         else 600
-        if given.verb in ("prepare", "recover", "roles", "rotate")
+        if first or name in ("prepare", "recover", "roles", "rotate")
         else 60
     )
     try:
-        with host.alone(wait=patience):
-            said = recover.recover(host)
+        said = clear_up(host, patience)
+        if first:
+            if has_first(host):
+                return {"said": said, "changed": bool(said)}
+            runs = host.runs("repository")
+            if runs.startswith("backup "):
+                return {"said": [*said, f"The first backup is being made ({runs})."], "changed": bool(said)}  # fmt: skip
+        if name == "recover":
+            return {"said": said, "changed": bool(said)}
+        kinds = HOLDS.get(name, KINDS)
+        with host.alone(*kinds, verb=name, wait=patience):
+            host.journal = host.journal_of(kinds[0])
+            host.journal.kinds = kinds
+            said += recover.recover(host)
             try:
                 done = VERBS[given.verb](host, given)
             except Exception:
@@ -232,8 +276,7 @@ def watched(work: Callable[[], int], config: str) -> int:
         return os.waitstatus_to_exitcode(status)
     name = signal.Signals(os.WTERMSIG(status)).name
     host = Host(Config.read(config))
-    with host.alone(wait=60):
-        said = recover.recover(host)
+    said = clear_up(host, 60)
     print(f"{'; '.join(said) or 'nothing was under way'} ({name})", file=sys.stderr)
     return 1
 

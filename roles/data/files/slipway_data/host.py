@@ -8,7 +8,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +20,13 @@ from slipway_data.volume import ProblemError, exchange, replace
 __all__ = ["ProblemError", "exchange", "replace"]
 
 LOCKS = Path("/run/slipway")
+# What excludes each other, in the order in which the locks are taken. A backup and a drill, which may take hours, only
+# read what serves: a deploy goes on beside them.
+KINDS = ("data", "dump", "repository")
+HOLDS = {
+    "prepare": ("data",), "roles": ("data",), "rotate": ("data",), "moment": ("data",), "load": ("data", "dump"),
+    "dump": ("dump",), "backup": ("repository",), "drill": ("repository",), "scratch": ("repository",),
+}  # fmt: skip
 # What every container of the project may not: write outside of its mounts, and become more than it is.
 CLOSED = (
     "--read-only", "--tmpfs=/tmp:size=64m,mode=1777",
@@ -205,13 +212,19 @@ class Host:
     def __init__(self, config: Config) -> None:
         """Remember the configuration; look at nothing yet."""
         self.config = config
-        self.journal = Journal(config.own / "operation.json")
+        self.holds: tuple[str, ...] = ()
+        self.journal = self.journal_of("data")
 
     def of(self, version: str, image: str) -> Host:
         """Return the same host as another major version's image sees it; the journal is shared."""
         other = Host(dataclasses.replace(self.config, version=version, image=image))
-        other.journal = self.journal
+        other.journal, other.holds = self.journal, self.holds
         return other
+
+    def journal_of(self, kind: str) -> Journal:
+        """Return the journal of the operations whose first lock is of a kind."""
+        name = "operation.json" if kind == "data" else f"operation.{kind}.json"
+        return Journal(self.config.own / name)
 
     @property
     def mountpoint(self) -> Path:
@@ -303,7 +316,8 @@ class Host:
 
     def run_once(self, *command: str, options: tuple[str, ...] = ()) -> tuple[int, str, str]:
         """Run a command in a throw-away container that has the volume, and the repository."""
-        operation = self.journal.entry.get("id", "look")
+        # Several may look at the same time.
+        operation = self.journal.entry.get("id", f"look-{os.getpid()}")
         name = f"{self.config.project}-{operation}-{len(self.journal.used)}"
         self.journal.used.append(name)
         return call(
@@ -352,27 +366,70 @@ class Host:
             docker("rm", "--force", *names)
 
     @contextmanager
-    def alone(self, wait: float = 0) -> Iterator[None]:
-        """Hold the lock of the project's data for up to `wait` s; raise ProblemError if it is held.
+    def alone(self, *kinds: str, verb: str, wait: float = 0) -> Iterator[None]:
+        """Hold locks of the project's data; raise ProblemError if one is still held after `wait` s.
 
-        Whoever gets it first clears up after an operation that was killed.
+        Whoever gets one first clears up after an operation that was killed.
         """
+        deadline = time.monotonic() + wait
+        with ExitStack() as held:
+            for kind in KINDS:
+                if kind in kinds:
+                    held.enter_context(self._lock(kind, verb, deadline))
+            self.holds = kinds
+            try:
+                yield
+            finally:
+                self.holds = ()
+
+    def _lock_file(self, kind: str) -> Path:
+        return LOCKS / f"{self.config.project}.{kind}.lock"
+
+    @contextmanager
+    def _lock(self, kind: str, verb: str, deadline: float) -> Iterator[None]:
         LOCKS.mkdir(parents=True, exist_ok=True)
-        with (LOCKS / f"{self.config.project}.data.lock").open("a+") as file:
-            deadline = time.monotonic() + wait
+        handle = os.open(self._lock_file(kind), os.O_RDWR | os.O_CREAT, 0o600)
+        with os.fdopen(handle, "r+") as file:
+            # One of an earlier version could be held by anybody.
+            os.fchmod(handle, 0o600)
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        entry = self.journal.read()
                         raise ProblemError(
                             f"another operation on the data of {self.config.project} runs "
-                            f"({entry.get('verb', 'unknown')} since {entry.get('began', '?')}): wait for its end"
+                            f"({self.runs(kind) or 'it has just ended'}): wait for its end"
                         ) from None
                     time.sleep(0.5)
-            yield
+            file.truncate(0)
+            file.write(json.dumps({"verb": verb, "began": clock()}))
+            file.flush()
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+    def runs(self, kind: str) -> str:
+        """Return what holds the lock of a kind, and since when; nothing where nobody does."""
+        try:
+            file = self._lock_file(kind).open()
+        except FileNotFoundError:
+            return ""
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                try:
+                    said = json.loads(file.read())
+                    return f"{said['verb']} since {said['began']}"
+                except (ValueError, KeyError):
+                    # It begins, or it is one of an earlier version.
+                    entry = self.journal_of(kind).read()
+                    since = clock(os.fstat(file.fileno()).st_mtime)
+                    return f"{entry.get('verb', 'one')} since {entry.get('began', since)}"
+        return ""
 
 
 class Server:
@@ -446,6 +503,8 @@ class Journal:
         self.path = path
         self.entry: dict[str, Any] = {}
         self.used: list[str] = []
+        # The locks under which the operation runs, and under which it is cleared up.
+        self.kinds: tuple[str, ...] = KINDS
 
     def read(self) -> dict[str, Any]:
         """Return the entry on the disk, empty when no operation runs or was killed."""
@@ -454,7 +513,9 @@ class Journal:
     def begin(self, verb: str, **details: Any) -> str:
         """Begin an operation and return its name, which is unique."""
         name = f"{verb}-{stamp()}"
-        self.entry = {"id": name, "verb": verb, "began": clock(), "stage": "begin", **details}
+        self.entry = {
+            "id": name, "verb": verb, "began": clock(), "stage": "begin", "kinds": list(self.kinds), **details,
+        }  # fmt: skip
         self.write()
         return name
 

@@ -10,11 +10,12 @@ from slipway_data.host import Host, docker, exchange
 
 
 def recover(host: Host) -> list[str]:
-    """Clear up after a killed operation, if there was one; return what was done."""
+    """Clear up after a killed operation, if there was one of the journal; return what was done."""
     entry = host.journal.read()
     if not entry:
-        return rotate.recover(host)
+        return rotate.recover(host) if "data" in host.holds else []
     host.journal.entry = entry
+    host.journal.kinds = tuple(entry.get("kinds", host.journal.kinds))
     host.remove_leftovers(entry["id"])
     undo = {
         "restore": _restore, "back": _back, "drill": _drill, "load": dumps.undo,
@@ -25,11 +26,15 @@ def recover(host: Host) -> list[str]:
     if entry["verb"] in undo and docker("volume", "inspect", host.config.volume, check=False):
         outcome = undo[entry["verb"]](host, entry)
         # It was stopped on the way, if it is not a container that waits for its first data.
-        if host.container_state() == "exited" and volume.is_file(host.data / "PG_VERSION"):
+        if (
+            "data" in host.holds
+            and host.container_state() == "exited"
+            and volume.is_file(host.data / "PG_VERSION")
+        ):
             host.start()
     host.journal.end()
     said = f"The {entry['verb']} of {entry['began']} was killed ({entry['stage']}): {outcome}."
-    return [said, *rotate.recover(host)]
+    return [said, *(rotate.recover(host) if "data" in host.holds else [])]
 
 
 def _drill(host: Host, entry: dict[str, Any]) -> str:
