@@ -195,3 +195,76 @@ def test_a_killed_operation_is_cleared_up_at_once(
     assert main.watched(work, project.config.path) == 1
     assert "cleared up (SIGKILL)" in capsys.readouterr().err
     assert main.watched(lambda: 3, project.config.path) == 3
+
+
+_DOCKER = """#!/bin/sh
+# A container is a file with its state.
+cd "{0}"
+for last; do :; done
+case $* in
+  inspect*State*) cat "$last" 2>/dev/null;;
+  inspect*) [ -e "$last" ] && echo PGDATA=/var/lib/postgresql/18/docker;;
+  rm*) rm "$last";;
+  ps*) ls;;
+  volume*) exit 1;;
+esac
+"""
+
+
+@pytest.fixture
+def containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a directory that holds containers, as files with their states."""
+    for name in ("bin", "containers"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "bin/docker").write_text(_DOCKER.format(tmp_path / "containers"))
+    (tmp_path / "bin/docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(host, "LOCKS", tmp_path / "run")
+    return tmp_path / "containers"
+
+
+def given(*arguments: str) -> Any:
+    """Return a command line of the program."""
+    return main.parser().parse_args(["x", *arguments])
+
+
+@pytest.mark.parametrize("how", ["--to=18", "--back"])
+def test_a_refused_upgrade_leaves_no_container(project: Any, containers: Path, how: str) -> None:
+    """The other version's was made before, and `status` would tell of it for good."""
+    name = "example-postgres-18"
+    main.do(project, given("upgrade", "--announce", f"--container={name}"))
+    (containers / name).write_text("created")
+    # The project's own does not run.
+    (containers / "example-postgres").write_text("exited")
+    with pytest.raises(host.ProblemError):
+        main.do(project, given("upgrade", how, f"--container={name}"))
+    assert sorted(path.name for path in containers.iterdir()) == ["example-postgres"]
+    assert not upgrade.announced(project).exists()
+
+
+def test_an_upgrade_that_was_given_up_leaves_no_container(
+    project: Any, containers: Path, tmp_path: Path
+) -> None:
+    """The control node went away in between: the next deploy removes it, and a timer does not."""
+    data_program = importlib.import_module("roles.data.library.data_program")
+    name = "example-postgres-18"
+    main.do(project, given("upgrade", "--announce", f"--container={name}"))
+    (containers / name).write_text("created")
+    assert data_program.killed(project.config.own, "example", tmp_path / "run") == "upgrade"
+    main.clear_up(project, 0)
+    assert (containers / name).exists()
+    said = main.do(project, given("recover"))["said"]
+    assert said == [f"Removed {name}, which was made for an upgrade that did not come about."]
+    assert list(containers.iterdir()) == []
+    assert data_program.killed(project.config.own, "example", tmp_path / "run") == ""
+
+
+def test_a_container_that_has_run_is_not_taken_for_a_left_one(
+    project: Any, containers: Path
+) -> None:
+    """Whatever the note says."""
+    for name, state in (("example-postgres-18", "exited"), ("other", "created")):
+        (containers / name).write_text(state)
+        upgrade.announce(project, name)
+        assert upgrade.drop_unused(project) == []
+        assert (containers / name).exists()

@@ -120,7 +120,8 @@ def killed(own: Path, project: str, locks: Path = Path("/run/slipway")) -> str:
         verb = noted(own / name, "verb")
         if verb and not held(locks / f"{project}.{kind}.lock"):
             return verb
-    return ""
+    # It made its container and came no further.
+    return "upgrade" if (own / "next.json").exists() else ""
 
 
 def held(path: Path) -> bool:

@@ -71,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--back", action="store_true")
     one.add_argument("--force", action="store_true")
     one.add_argument("--forget", action="store_true")
+    one.add_argument(
+        "--announce", action="store_true", help="note the container that is to be made"
+    )
     one = verbs.add_parser("adopt")
     one.add_argument("--from", dest="source", default="")
     one = verbs.add_parser("dump")
@@ -129,8 +132,15 @@ def do_upgrade(host: Host, given: argparse.Namespace) -> list[str]:
     """Move to another major version, go back, or remove what was kept."""
     if given.forget:
         return upgrade.forget(host)
+    if given.announce:
+        return upgrade.announce(host, given.container)
     way = upgrade.Way(given.to, given.image, given.container, given.tools, given.seconds)
-    return upgrade.back(host, way, given.force) if given.back else upgrade.upgrade(host, way)
+    try:
+        return upgrade.back(host, way, given.force) if given.back else upgrade.upgrade(host, way)
+    finally:
+        # What was begun is in the journal, and cleared up by that.
+        if not host.journal.entry:
+            upgrade.drop_unused(host)
 
 
 def do_prepare(host: Host, given: argparse.Namespace) -> list[str]:
@@ -205,9 +215,13 @@ def name_of(given: argparse.Namespace) -> str:
     return str(given.verb)
 
 
-def clear_up(host: Host, wait: float) -> list[str]:
-    """Clear up after operations that were killed; return what was done. What runs is none of them."""
-    said = []
+def clear_up(host: Host, wait: float, *, unused: bool = False) -> list[str]:
+    """Clear up after operations that were killed; return what was done. What runs is none of them.
+
+    With unused also the container of an upgrade that was given up before it began: only when
+    nobody can be about to begin it.
+    """
+    said: list[str] = []
     for kind in KINDS:
         journal = host.journal_of(kind)
         entry = journal.read()
@@ -218,6 +232,8 @@ def clear_up(host: Host, wait: float) -> list[str]:
         with host.alone(*kinds, verb="recover", wait=wait):
             host.journal = journal
             said += recover.recover(host)
+    if unused and not host.runs("data"):
+        said += upgrade.drop_unused(host)
     return said
 
 
@@ -236,7 +252,8 @@ def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
         else 60
     )
     try:
-        said = clear_up(host, patience)
+        # A deploy does so, under its own lock.
+        said = clear_up(host, patience, unused=name == "recover")
         if first:
             if has_first(host):
                 return {"said": said, "changed": bool(said)}
@@ -266,7 +283,7 @@ def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
     return {"said": said + done, "changed": bool(said + done)}
 
 
-def watched(work: Callable[[], int], config: str) -> int:
+def watched(work: Callable[[], int], config: str, verb: str = "") -> int:
     """Do it in a child; when that is killed, clear up at once and return 1."""
     child = os.fork()
     if not child:
@@ -276,7 +293,7 @@ def watched(work: Callable[[], int], config: str) -> int:
         return os.waitstatus_to_exitcode(status)
     name = signal.Signals(os.WTERMSIG(status)).name
     host = Host(Config.read(config))
-    said = clear_up(host, 60)
+    said = clear_up(host, 60, unused=verb == "upgrade")
     print(f"{'; '.join(said) or 'nothing was under way'} ({name})", file=sys.stderr)
     return 1
 
@@ -289,7 +306,7 @@ def main() -> int:
         given = parser().parse_args()
         if given.verb in LOOKING:
             return run(given)
-        return watched(lambda: run(given), given.config)
+        return watched(lambda: run(given), given.config, given.verb)
     except ProblemError as problem:
         print(problem, file=sys.stderr)
         return 1

@@ -69,6 +69,31 @@ def aside(host: Host, version: str) -> str:
     return f"{host.config.container}-{version}"
 
 
+def announced(host: Host) -> Path:
+    """Return the file that names a container that is made for an upgrade, until that is over."""
+    return host.config.own / "next.json"
+
+
+def announce(host: Host, container: str) -> list[str]:
+    """Note which container is to be made for an upgrade, so that it goes if none comes of it."""
+    replace(announced(host), json.dumps({"container": container}) + "\n")
+    return []
+
+
+def drop_unused(host: Host) -> list[str]:
+    """Remove the container of an upgrade that did not come about; return what was done.
+
+    One that has ever run is none.
+    """
+    container = (read_json(announced(host)) or {}).get("container", "")
+    announced(host).unlink(missing_ok=True)
+    made = container.startswith(f"{host.config.container}-")
+    if not made or host.container_state(container) != "created":
+        return []
+    docker("rm", container)
+    return [f"Removed {container}, which was made for an upgrade that did not come about."]
+
+
 def upgrade(host: Host, way: Way) -> list[str]:
     """Move the data to another major version; raise ProblemError: the old one serves."""
     config, new = host.config, host.of(way.to, way.image)
@@ -474,6 +499,7 @@ def finish(host: Host, entry: dict[str, Any]) -> None:
     replace(config.config_dir / "postgres.json", json.dumps(made) + "\n")
     config.rewrite(version=entry["to"], image=entry["image"], cluster=made)
     docker("rm", "--force", aside(host, entry["from"]), check=False)
+    announced(host).unlink(missing_ok=True)
     Front(host).turn(entry["closed"])
     volume.unlink(host.mountpoint / entry["to"] / "docker" / restore.MARKER)
     host.journal.end()
@@ -503,6 +529,7 @@ def recover(host: Host, entry: dict[str, Any]) -> str:
         volume.rename(before, path / "docker")
     restore.discard(host, f"{entry['to']}/{entry['id']}")
     docker("rm", "--force", entry["container"], check=False)
+    announced(host).unlink(missing_ok=True)
     host.start()
     Front(host).turn(entry["closed"])
     return f"cleared up, Postgres {entry['from']} serves"
