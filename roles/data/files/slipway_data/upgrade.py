@@ -86,7 +86,7 @@ def drop_unused(host: Host) -> list[str]:
     One that has ever run is none.
     """
     container = (read_json(announced(host)) or {}).get("container", "")
-    announced(host).unlink(missing_ok=True)
+    volume.unlink(announced(host))
     made = container.startswith(f"{host.config.container}-")
     if not made or host.container_state(container) != "created":
         return []
@@ -499,7 +499,7 @@ def finish(host: Host, entry: dict[str, Any]) -> None:
     replace(config.config_dir / "postgres.json", json.dumps(made) + "\n")
     config.rewrite(version=entry["to"], image=entry["image"], cluster=made)
     docker("rm", "--force", aside(host, entry["from"]), check=False)
-    announced(host).unlink(missing_ok=True)
+    volume.unlink(announced(host))
     Front(host).turn(entry["closed"])
     volume.unlink(host.mountpoint / entry["to"] / "docker" / restore.MARKER)
     host.journal.end()
@@ -529,7 +529,7 @@ def recover(host: Host, entry: dict[str, Any]) -> str:
         volume.rename(before, path / "docker")
     restore.discard(host, f"{entry['to']}/{entry['id']}")
     docker("rm", "--force", entry["container"], check=False)
-    announced(host).unlink(missing_ok=True)
+    volume.unlink(announced(host))
     host.start()
     Front(host).turn(entry["closed"])
     return f"cleared up, Postgres {entry['from']} serves"
