@@ -26,6 +26,7 @@ from slipway_data import (  # fmt: skip
     roles,
     rotate,
     upgrade,
+    volume,
 )
 from slipway_data.host import HOLDS, KINDS, Config, Host, ProblemError, clock, read_json, replace
 
@@ -188,11 +189,15 @@ def damaged(host: Host) -> list[str]:
 
     Everything else takes such a one for none, and what stood in it would be forgotten in silence.
     """
-    notes = [host.config.config_dir / "postgres.json", *sorted(host.config.own.glob("*.json"))]
+    own = host.config.own
+    notes = [
+        host.config.config_dir / "postgres.json",
+        *(own / name for name in volume.names(own) if name.endswith(".json")),
+    ]
     return [
         f"{path} is damaged: put it right, or remove it (what stood in it is lost)"
         for path in notes
-        if path.exists() and read_json(path) is None
+        if volume.exists(path) and read_json(path) is None
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
