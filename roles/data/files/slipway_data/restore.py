@@ -161,7 +161,8 @@ def place_of(lsn: str) -> int:
 def fetch(host: Host, label: str, directory: str, target: Target) -> None:
     """Put a backup into a new directory of the volume; raise ProblemError, with nothing left of it."""
     path = f"/var/lib/postgresql/{directory}"
-    options = [f"--recovery-option=restore_command={RESTORE_COMMAND}"]
+    # What takes over recovers without regard for settings that were higher when the WAL was written.
+    options = [f"--recovery-option=restore_command={RESTORE_COMMAND}", "--recovery-option=hot_standby=off"]  # fmt: skip
     branch = branch_of(host, seconds_of(target))
     if branch:
         # That moment was left behind by a restore; the newest timeline does not have it.
@@ -196,8 +197,8 @@ def recover_on(host: Host, one: Server, target: Target, place: str) -> tuple[str
     before it: a segment is missing or damaged.
     """
     if target.kind == "latest":
-        question = "SELECT wait_event FROM pg_stat_activity WHERE backend_type = 'startup';"
-        throwaway.wait_for(host, one, question, "RecoveryRetrieveRetryInterval", 24 * 3600)
+        question = "SELECT wait_event IN ('RecoveryRetrieveRetryInterval', 'RecoveryPause') FROM pg_stat_activity WHERE backend_type = 'startup';"
+        throwaway.wait_for(host, one, question, "t", 24 * 3600)
         # What is archived meanwhile comes too late.
         one.ask("SELECT pg_wal_replay_pause();")
     else:
@@ -246,6 +247,56 @@ def what_was_read(host: Host, one: Server, label: str) -> str:
     return f"{tables} tables, {rows} rows read"
 
 
+# What a server must allow as much of as the one that wrote the WAL, if it is to be asked while it recovers; with the
+# names that pg_controldata has for them.
+PARAMETERS = {
+    "max_connections": "max_connections", "max_worker_processes": "max_worker_processes",
+    "max_wal_senders": "max_wal_senders", "max_prepared_xacts": "max_prepared_transactions",
+    "max_locks_per_xact": "max_locks_per_transaction",
+}  # fmt: skip
+
+
+def parameters(host: Host, directory: str) -> dict[str, int]:
+    """Return how much a directory's WAL asks for, as far as it was read; nothing where it tells none."""
+    _, out, _ = host.run_once("pg_controldata", f"/var/lib/postgresql/{directory}")
+    found = re.findall(r"^(\w+) setting:\s+(\d+)$", out, re.MULTILINE)
+    return {PARAMETERS[name]: int(value) for name, value in found if name in PARAMETERS}
+
+
+def raised(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    """Return the higher of each."""
+    return {name: max(one.get(name, 0), other.get(name, 0)) for name in {**one, **other}}
+
+
+def checked(host: Host, directory: str, label: str, target: Target, place: str) -> tuple[str, str, str, str]:  # fmt: skip
+    """Recover a restored directory and read it; return the place and time reached, what was read, and its superuser.
+
+    The settings may be lower by now than they were when the WAL was written, or have been higher in
+    between: a server that comes to such a place ends, or pauses there as if it had reached the
+    target. It has noted by then what it needs, and begins anew with that.
+    """
+    # What serves now has some as well.
+    given = raised(parameters(host, directory), parameters(host, host.config.data_name))
+    while True:
+        settings = [f"{name}={value}" for name, value in sorted(given.items())]
+        host.journal.stage("recover")
+        ended = None
+        with throwaway.server(
+            host, directory, "hot_standby=on", "recovery_target_action=pause", "max_standby_archive_delay=-1", *settings
+        ) as one:  # fmt: skip
+            try:
+                reached, at = recover_on(host, one, target, place)
+            except ProblemError as problem:
+                ended = problem
+            needed = raised(given, parameters(host, directory))
+            if needed == given:
+                if ended:
+                    raise ended
+                host.journal.stage("check")
+                return reached, at, what_was_read(host, one, label), ownership.boot_of(one)
+        given = needed
+
+
 def restored(host: Host, target: Target, operation: str, place: str) -> dict[str, str]:
     """Put a backup into a directory, recover and check it; return directory, backup and what of it.
 
@@ -264,14 +315,7 @@ def restored(host: Host, target: Target, operation: str, place: str) -> dict[str
             if target.kind == "latest":
                 # So that the check ends at the end of the archive without a new timeline.
                 replace(path / "standby.signal", "")
-            host.journal.stage("recover")
-            with throwaway.server(
-                host, directory, "recovery_target_action=pause", "max_standby_archive_delay=-1"
-            ) as one:
-                reached, at = recover_on(host, one, target, place)
-                host.journal.stage("check")
-                read = what_was_read(host, one, label)
-                superuser = ownership.boot_of(one)
+            reached, at, read, superuser = checked(host, directory, label, target, place)
             volume.unlink(path / "standby.signal")
         except ProblemError as problem:
             discard(host, directory)
@@ -429,6 +473,8 @@ def come_up(host: Host) -> None:
         if time.monotonic() > deadline or host.container_state() not in ("running", "restarting"):
             raise ProblemError(f"{host.config.container} does not take queries: {host.complaint()}")
         time.sleep(0.2)
+    # It was for the recovery, and means nothing to a server that writes.
+    server.try_ask("ALTER SYSTEM RESET hot_standby;")
     # Its checkpointer fell asleep during the recovery, without regard for archive_timeout: for up to checkpoint_timeout (5 min)
     # nothing would be archived. This wakes it.
     server.ask("SELECT pg_reload_conf();")
@@ -455,7 +501,7 @@ def begin_timeline(path: Path) -> None:
     command = RESTORE_COMMAND.replace("'", "''")
     replace(
         path / "postgresql.auto.conf",
-        f"{text}\n{nothing}recovery_target_timeline = 'current'\nrestore_command = '{command}'\n",
+        f"{text}\n{nothing}recovery_target_timeline = 'current'\nrestore_command = '{command}'\nhot_standby = off\n",
     )
     replace(path / "recovery.signal", "")
 
