@@ -409,7 +409,8 @@ def docker(*command: str) -> str:
 
 def remove_hosts() -> None:
     """Remove the test hosts that a run left behind when it was killed."""
-    left = docker("ps", "--all", "--quiet", f"--filter=label={LABEL}").split()
+    ours = (f"--filter=label={LABEL}", f"--filter=name=^{PREFIX}-")
+    left = docker("ps", "--all", "--quiet", *ours).split()
     if left:
         docker("rm", "--force", "--volumes", *left)
 
