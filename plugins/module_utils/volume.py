@@ -220,20 +220,41 @@ def exists(path: Path) -> bool:
         return False
 
 
-def read(path: Path) -> str:
-    """Return a regular file's text; raise ProblemError for what leads elsewhere."""
+def read_bytes(path: Path) -> bytes:
+    """Return what a regular file holds; raise ProblemError for what leads elsewhere."""
     with at(path, follow=True) as found:
         _no_link(found)
         try:
             handle = os.open(found.name, os.O_RDONLY | FILE, dir_fd=found.handle)
         except OSError as error:
             raise type(error)(error.errno, error.strerror, str(path)) from None
-        with os.fdopen(handle, encoding="utf-8", errors="surrogateescape") as file:
+        with os.fdopen(handle, "rb") as file:
             there = os.fstat(handle)
             if not stat.S_ISREG(there.st_mode):
                 raise refusal(path, "no regular file")
             _no_other_name(found, there)
             return file.read()
+
+
+def read(path: Path) -> str:
+    """Return a regular file's text, whose bytes stay what they are if they are none."""
+    return read_bytes(path).decode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Open a file or directory, to change whose it is; raise ProblemError for what leads elsewhere."""
+    with at(path, follow=True) as found:
+        _no_link(found)
+        handle = os.open(found.name, os.O_RDONLY | FILE, dir_fd=found.handle)
+        there = os.fstat(handle)
+        if stat.S_ISREG(there.st_mode) and not found.trusted and there.st_nlink > 1:
+            os.close(handle)
+            raise refusal(path, "a file with several names")
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _no_other_name(found: Opened, there: os.stat_result) -> None:
@@ -242,20 +263,26 @@ def _no_other_name(found: Opened, there: os.stat_result) -> None:
         raise refusal(found.path, "another name of a file of somebody else's")
 
 
-def replace(path: Path, text: str, mode: int = 0o600) -> None:
-    """Replace a file's content in one step, on the disk for sure; its directory's owner has it."""
+def replace(
+    path: Path, content: str | bytes, mode: int = 0o600, owner: tuple[int, int] | None = None
+) -> None:
+    """Replace a file's content in one step, on the disk for sure.
+
+    owner has it, a uid and a gid; without one the owner of its directory.
+    """
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     make(path.parent)
     with at(path) as found:
-        owner = found.directory
+        whose = owner or (found.directory.st_uid, found.directory.st_gid)
         name = f".{path.name}.{secrets.token_hex(4)}"
         handle = os.open(
             name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | FILE, 0o600, dir_fd=found.handle
         )
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
                 file.flush()
-                _give(handle, owner.st_uid, owner.st_gid)
+                _give(handle, *whose)
                 os.fchmod(handle, mode)
                 os.fsync(handle)
             os.rename(name, found.name, src_dir_fd=found.handle, dst_dir_fd=found.handle)
@@ -309,6 +336,28 @@ def is_link(path: Path) -> bool:
     with at(path) as found:
         there = found.status()
         return bool(there and stat.S_ISLNK(there.st_mode))
+
+
+def target(path: Path) -> str:
+    """Return what a symbolic link says; nothing where there is none."""
+    try:
+        with at(path) as found:
+            return os.readlink(found.name, dir_fd=found.handle)
+    except OSError:
+        return ""
+
+
+def link(path: Path, wanted: str, check: bool = False) -> bool:
+    """Point a symbolic link elsewhere in one step; return whether it pointed elsewhere."""
+    if target(path) == wanted:
+        return False
+    if check:
+        return True
+    with at(path) as found:
+        name = f".{path.name}.{secrets.token_hex(4)}"
+        os.symlink(wanted, name, dir_fd=found.handle)
+        os.rename(name, found.name, src_dir_fd=found.handle, dst_dir_fd=found.handle)
+    return True
 
 
 def unlink(path: Path) -> None:

@@ -41,30 +41,31 @@ author: [Slipway]
 
 import base64
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import volume
 from ansible.module_utils.basic import AnsibleModule
 
 
 def own(path: Path, uid: int, mode: int, check: bool) -> bool:
     """Give a file or directory its owner and mode; return whether it had others."""
-    there = path.stat()
-    if (there.st_uid, there.st_gid, there.st_mode & 0o7777) == (uid, 0, mode):
+    there = volume.status(path)
+    if there is None or (there.st_uid, there.st_gid, there.st_mode & 0o7777) == (uid, 0, mode):
         return False
     if not check:
-        os.chown(path, uid, 0)
-        path.chmod(mode)
+        with volume.opened(path) as handle:
+            os.fchown(handle, uid, 0)
+            os.fchmod(handle, mode)
     return True
 
 
 def make(path: Path, uid: int, mode: int | None, check: bool) -> bool:
     """Make a directory; return whether it was not there as it should be."""
-    if path.is_dir():
+    if volume.is_directory(path):
         return mode is not None and own(path, uid, mode, check)
     if not check:
-        path.mkdir(parents=True, mode=0o700)
+        volume.make(path, 0o700)
         own(path, uid, 0o700 if mode is None else mode, check)
     return True
 
@@ -76,6 +77,11 @@ def data_of(content: Any) -> bytes:
     return str(content).encode()
 
 
+def read(path: Path) -> bytes:
+    """Return what a file holds; nothing where there is none."""
+    return bytes(volume.read_bytes(path)) if volume.is_file(path) else b""
+
+
 def shown(data: bytes) -> str:
     """Return what a diff shows of a file."""
     return data.decode(errors="replace") if b"\0" not in data else "(binary)\n"
@@ -83,15 +89,10 @@ def shown(data: bytes) -> str:
 
 def write(path: Path, data: bytes, uid: int, mode: int, check: bool) -> bool:
     """Write a file; return whether it was not there as it should be."""
-    if path.is_file() and path.read_bytes() == data:
+    if read(path) == data and volume.is_file(path):
         return own(path, uid, mode, check)
     if not check:
-        # As closed as can be until it has its owner.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as new:
-            new.write(data)
-        own(Path(name), uid, mode, check)
-        Path(name).replace(path)
+        volume.replace(path, data, mode, (uid, 0))
     return True
 
 
@@ -122,9 +123,7 @@ def main() -> None:
         make(path, given["uid"], directory_mode, module.check_mode) for path in sorted(wanted)
     ]
     wanted_data = {name: data_of(content) for name, content in given["files"].items()}
-    before = {
-        name: (root / name).read_bytes() if (root / name).is_file() else b"" for name in wanted_data
-    }
+    before = {name: read(root / name) for name in wanted_data}
     changed += [
         write(root / name, data, given["uid"], mode, module.check_mode)
         for name, data in wanted_data.items()

@@ -23,7 +23,7 @@ def mode(path: Path) -> int:
 def own_group(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave owners alone where the tests are not run by root."""
     if UID:
-        monkeypatch.setattr(os, "chown", lambda *_: None)
+        monkeypatch.setattr(os, "fchown", lambda *_: None)
 
 
 def test_a_file_is_closed_and_replaced_aside(tmp_path: Path) -> None:
@@ -59,6 +59,29 @@ def test_a_directory_belongs_to_the_user_and_to_nobody_else(tmp_path: Path) -> N
     assert (path.stat().st_uid, mode(path)) == (10001, 0o500)
     assert path.parent.stat().st_uid == 0
     assert not files.make(path, 10001, 0o500, check=False)
+
+
+@pytest.mark.skipif(UID != 0, reason="owners are root's to give")
+@pytest.mark.parametrize("kind", ["link", "name"])
+def test_what_lies_elsewhere_is_left_alone(tmp_path: Path, kind: str) -> None:
+    """In a directory of another user's a link, or a second name, gets no new owner or mode."""
+    target, path = tmp_path / "target", tmp_path / "theirs/secret"
+    target.write_text("text")
+    before = target.stat()
+    assert files.make(path.parent, 10001, 0o700, check=False)
+    if kind == "link":
+        path.symlink_to(target)
+    else:
+        path.hardlink_to(target)
+    with pytest.raises(files.volume.ProblemError, match="look who put it there"):
+        files.write(path, "text", 10001, 0o400, check=False)
+    assert (target.stat().st_uid, target.stat().st_mode) == (0, before.st_mode)
+    files.volume.remove(path)
+    path.parent.rmdir()
+    (tmp_path / "theirs").symlink_to(tmp_path)
+    os.chown(tmp_path, 10001, 0)
+    with pytest.raises(files.volume.ProblemError, match="look who put it there"):
+        files.make(path.parent, 10001, 0o500, check=False)
 
 
 def test_check_mode_writes_nothing(tmp_path: Path) -> None:

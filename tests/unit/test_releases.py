@@ -424,6 +424,62 @@ def test_a_release_that_does_not_run_is_drained(tmp_path: Path) -> None:
     assert drain(tmp_path, 5) == 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+def test_a_link_among_the_sockets_is_not_followed(tmp_path: Path) -> None:
+    """The application owns their directory; the engine's own socket, say, is not asked."""
+    sockets, other = tmp_path / "sockets", tmp_path / "engine.sock"
+    sockets.mkdir()
+    os.chown(sockets, 10001, 10001)
+    asked = []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(other))
+        server.listen()
+        server.settimeout(0.2)
+        (sockets / f"{A}.sock").symlink_to(other)
+        with pytest.raises(host.volume.ProblemError, match="a symbolic link"):
+            retire.exchange(sockets / f"{A}.sock", b"x", time.monotonic() + 1)
+        assert retire.ask_last(sockets / f"{A}.sock", "/", time.monotonic() + 1)
+        with suppress(TimeoutError):
+            asked.append(server.accept())
+    assert asked == []
+    # Nor is what makes the link of the cut-over led elsewhere.
+    (sockets / ".current.sock.new").symlink_to(other)
+    (sockets / "current.sock").symlink_to(other)
+    assert host.link(sockets / "current.sock", f"{B}.sock")
+    assert str((sockets / "current.sock").readlink()) == f"{B}.sock"
+    assert other.is_socket()
+
+
+def test_static_files_lead_nowhere_else(tmp_path: Path) -> None:
+    """The front would serve its own key; a link within the files is well."""
+    (tmp_path / "js").mkdir()
+    (tmp_path / "js/app-1.js").touch()
+    (tmp_path / "js/app.js").symlink_to("app-1.js")
+    (tmp_path / "all").symlink_to("js/../js")
+    assert static.astray(tmp_path) == ""
+    for target in (
+        "/etc/nginx/slipway/tls/live/privkey.pem",
+        "../../key",
+        "../../" + tmp_path.name,
+    ):
+        (tmp_path / "js/key").symlink_to(target)
+        assert static.astray(tmp_path) == "js/key"
+        (tmp_path / "js/key").unlink()
+    os.mkfifo(tmp_path / "wait")
+    assert static.astray(tmp_path) == "wait"
+
+
+def test_a_link_of_an_older_release_is_not_followed(tmp_path: Path) -> None:
+    """Where a later one has a directory of that name."""
+    for name in ("old", "new/assets", "served", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "old/assets").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "new/assets/file").touch()
+    (tmp_path / "served/assets").symlink_to(tmp_path / "elsewhere")
+    static.lay(tmp_path / "new", tmp_path / "served")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 # The lock
 
 
@@ -524,7 +580,7 @@ def test_the_files_of_a_kept_release_get_the_password_of_today(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own file last, so that a killed rollback can be done again."""
-    monkeypatch.setattr(os, "chown", lambda *given: None)
+    monkeypatch.setattr(os, "fchown", lambda *given: None)
     (tmp_path / "env").mkdir()
     for name, text in (("env/A", "old"), ("env/B", "other"), ("postgres_password", "old")):
         (tmp_path / name).write_text(text)

@@ -473,7 +473,8 @@ def test_the_program_goes_by_no_path() -> None:
     """All that it does to files it does by the one module that is led nowhere."""
     wrong = []
     for path in sorted((ROOT / "roles/data/files/slipway_data").glob("*.py")):
-        if path.name == "volume.py":
+        # Locks lie in a directory of root's.
+        if path.name in ("volume.py", "locks.py"):
             continue
         tree = ast.parse(path.read_text())
         for function in ast.walk(tree):

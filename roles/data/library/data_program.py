@@ -60,19 +60,16 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import volume
 from ansible.module_utils.basic import AnsibleModule
 
 
 def write(path: Path, text: str, mode: int, check: bool) -> bool:
     """Write a file where it differs; return whether it did."""
-    if path.exists() and path.read_text() == text:
+    if volume.is_file(path) and volume.read(path) == text:
         return False
     if not check:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.new")
-        new.write_text(text)
-        new.chmod(mode)
-        new.replace(path)
+        volume.replace(path, text, mode)
     return True
 
 
@@ -108,7 +105,7 @@ def mountpoint(volume: str) -> Path | None:
 
 def noted(path: Path, name: str) -> str:
     """Return what a journal of the program says; nothing when there is none."""
-    return str(json.loads(path.read_text())[name]) if path.exists() else ""
+    return str(json.loads(volume.read(path))[name]) if volume.exists(path) else ""
 
 
 def killed(own: Path, project: str, locks: Path = Path("/run/slipway")) -> str:
@@ -165,7 +162,7 @@ def main() -> None:
     module.exit_json(
         changed=any(changed),
         data_there=bool(
-            there and (there / given["config"]["version"] / "docker/PG_VERSION").exists()
+            there and volume.is_file(there / given["config"]["version"] / "docker/PG_VERSION")
         ),
         killed=killed(own, given["config"]["project"]),
         rotation=noted(own / "rotation.json", "stage"),

@@ -35,13 +35,12 @@ variables:
   returned: success
 """
 
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ansible.module_utils import volume
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.flask_host import aside
 
 LEAST = 12
 
@@ -61,16 +60,21 @@ def change(module: Any) -> list[str]:
     """Change the files; return the names of those that are variables."""
     directory, new = Path(module.params["directory"]), module.params["password"]
     own = directory / "postgres_password"
-    old = own.read_text() if own.exists() else new
+    old = volume.read(own) if volume.exists(own) else new
     changed = []
     if old != new and not module.check_mode:
         # It is no longer made of what its name was derived from.
-        (directory / "renewed").touch(0o400)
+        volume.replace(directory / "renewed", "", 0o400)
     # The file with the old one comes last, for whoever has to begin again.
-    kept = [path for name in ("env", "files") for path in sorted((directory / name).glob("[!.]*"))]
+    kept = [
+        directory / name / one
+        for name in ("env", "files")
+        for one in volume.names(directory / name)
+        if not one.startswith(".")
+    ]
     for path in [*kept, own]:
         try:
-            text = path.read_text() if path.exists() else ""
+            text = volume.read_bytes(path).decode() if volume.exists(path) else ""
         except UnicodeDecodeError:  # a binary one holds no password
             continue
         wanted = new if path == own else renewed(text, old, new)
@@ -78,9 +82,7 @@ def change(module: Any) -> list[str]:
             continue
         changed.append(path.name)
         if not module.check_mode:
-            made = aside(path, wanted, 0o400)
-            os.chown(made, module.params["uid"], 0)
-            made.replace(path)
+            volume.replace(path, wanted, 0o400, (module.params["uid"], 0))
     return changed
 
 

@@ -51,10 +51,10 @@ removed:
   returned: success
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import volume
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.flask_host import RELEASE, Ledger, docker
 
@@ -106,10 +106,7 @@ def prune_files(directory: Path, kept: set[str]) -> set[str]:
         unfinished = path.name.startswith(".")
         if RELEASE.fullmatch(release) and (unfinished or release not in kept):
             removed.add(release)
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+            volume.remove(path)
     return removed
 
 

@@ -66,10 +66,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import volume
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.flask_host import docker
 
 PAUSE = 0.05
+# Whoever puts something else in the place of its socket is not asked.
+NOBODY = (FileNotFoundError, ConnectionRefusedError, volume.ProblemError)
 # uWSGI's master looks at its workers once a second.
 STOP_SECONDS = 10
 
@@ -93,7 +96,7 @@ def exchange(path: Path, sent: bytes, until: float) -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
         answer = b""
         connection.settimeout(max(0.1, until - time.monotonic()))
-        connection.connect(str(path))
+        volume.connect(connection, path)
         if sent:
             connection.sendall(sent)
         while data := connection.recv(65536):
@@ -127,7 +130,7 @@ def drain(module: Any, sockets: Path, release: str, until: float) -> int:
     while True:
         try:
             after = load(sockets / f"{release}.stats")
-        except (FileNotFoundError, ConnectionRefusedError):
+        except NOBODY:
             return 0
         except (OSError, ValueError, KeyError):  # a busy host: ask again
             after = (1, -1)
@@ -145,7 +148,7 @@ def ask_last(path: Path, sent: bytes, until: float) -> bool:
             exchange(path, sent, until)
         except BlockingIOError:  # the queue is full
             time.sleep(PAUSE)
-        except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError, BrokenPipeError):
+        except (*NOBODY, ConnectionResetError, BrokenPipeError):
             return True
         except TimeoutError:
             return False
@@ -176,9 +179,9 @@ def main() -> None:
         f"--filter=label=slipway.project={project}", "--filter=label=slipway.part=flask",
     ).splitlines()  # fmt: skip
     kept = set(module.params["keep"])
-    linked = sockets / "current.sock"
-    if module.params["keep_linked"] and linked.is_symlink():
-        kept.add(linked.readlink().stem)
+    linked = volume.target(sockets / "current.sock")
+    if module.params["keep_linked"] and linked:
+        kept.add(Path(linked).stem)
     old = [
         (name.removeprefix(prefix), state)
         for name, state in (line.split("\t") for line in names)
@@ -195,7 +198,7 @@ def main() -> None:
         docker(module, "rm", "--force", prefix + release, check=False)
         # uWSGI removes its socket itself, unless it was killed.
         for name in (f"{release}.sock", f"{release}.stats"):
-            (sockets / name).unlink(missing_ok=True)
+            volume.unlink(sockets / name)
         retired.append(
             {"release": release, "cut": cut, "drain": round(drained - began, 2),
              "stop": round(time.monotonic() - drained, 2)}

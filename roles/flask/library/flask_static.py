@@ -51,6 +51,7 @@ files: {description: How many files are served., type: int, returned: success}
 """
 
 import os
+import posixpath
 import shutil
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,30 @@ def copy(module: Any, own: Path) -> None:
                 " the package's build includes its files (package data)."
             )
         module.fail_json(msg=f"copying the static files failed: {err.strip()}")
+    stray = astray(target)
+    if stray:
+        shutil.rmtree(aside, ignore_errors=True)
+        module.fail_json(
+            msg=f"{stray} in flask_static.directory is a link that leads out of it, or no file:"
+            " nginx would serve what lies elsewhere; put the file itself into the package."
+        )
     aside.replace(own)
+
+
+def astray(root: Path) -> str:
+    """Return what is neither file, directory nor a link that stays inside; nothing if all is."""
+    for directory, inside, names in os.walk(root):
+        for name in (*inside, *names):
+            path = Path(directory) / name
+            if path.is_symlink():
+                leads = posixpath.normpath(
+                    posixpath.join(os.path.relpath(directory, root), path.readlink())
+                )
+                if leads.startswith(("/", "..")):
+                    return str(path.relative_to(root))
+            elif not path.is_file() and not path.is_dir():
+                return str(path.relative_to(root))
+    return ""
 
 
 def lay(source: Path, target: Path) -> None:
@@ -95,12 +119,14 @@ def lay(source: Path, target: Path) -> None:
     for directory, _, names in os.walk(source):
         there = target / Path(directory).relative_to(source)
         try:
+            if there.is_symlink():
+                continue
             there.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):  # a newer release has a file of that name
             continue
         for name in names:
-            if not (there / name).exists():
-                os.link(Path(directory) / name, there / name)
+            if not os.path.lexists(there / name):
+                os.link(Path(directory) / name, there / name, follow_symlinks=False)
 
 
 def main() -> None:

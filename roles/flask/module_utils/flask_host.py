@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from ansible.module_utils import volume
 
 RELEASE = re.compile(r"[0-9a-f]{12}")
 # Enough to look back a long way, and little enough to be read at each run.
@@ -25,31 +25,20 @@ def docker(module: Any, *arguments: str, check: bool = True) -> str:
 
 def aside(path: Path, text: str, mode: int) -> Path:
     """Write a file's new content beside it, on the disk for sure; the caller renames it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).chmod(mode)
-    return Path(name)
+    new = path.with_name(f".{path.name}.new")
+    volume.unlink(new)
+    volume.replace(new, text, mode)
+    return new
 
 
 def replace(path: Path, text: str, mode: int) -> None:
     """Replace a file's content in one step."""
-    aside(path, text, mode).replace(path)
+    volume.replace(path, text, mode)
 
 
 def link(path: Path, target: str, check: bool = False) -> bool:
     """Point a symbolic link elsewhere in one step; return whether it pointed elsewhere."""
-    if path.is_symlink() and str(path.readlink()) == target:
-        return False
-    if not check:
-        new = path.with_name(f".{path.name}.new")
-        new.unlink(missing_ok=True)
-        new.symlink_to(target)
-        new.replace(path)
-    return True
+    return bool(volume.link(path, target, check))
 
 
 def now() -> str:

@@ -46,13 +46,16 @@ holder: {description: Who holds the lock or held it., type: str, returned: alway
 since: {description: Since when., type: str, returned: always}
 """
 
-import fcntl
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import locks, volume
 from ansible.module_utils.basic import AnsibleModule
+
+# What changes the file takes a moment.
+WAIT = 30
 
 
 def look(path: Path) -> tuple[dict[str, str], float]:
@@ -88,9 +91,7 @@ def change(module: Any, path: Path) -> None:
         "token": wanted["token"], "holder": wanted["holder"], "what": wanted["what"],
         "since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
     }  # fmt: skip
-    aside = path.with_suffix(".new")
-    aside.write_text(json.dumps(mine) + "\n")
-    aside.replace(path)
+    volume.replace(path, json.dumps(mine) + "\n")
     module.exit_json(changed=False, **said(mine))
 
 
@@ -115,10 +116,17 @@ def main() -> None:
     path = Path(module.params["path"])
     if module.check_mode:
         change(module, path)
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with (path.parent / ".guard").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        change(module, path)
+    locks.directory(path.parent)
+    guard = path.parent / ".guard"
+    try:
+        # A module ends by an exception, with which the lock goes.
+        with locks.held(guard, WAIT, f"{module.params['what']} by {module.params['holder']}"):
+            change(module, path)
+    except locks.LockedError as who:
+        module.fail_json(
+            msg=f"the lock of the deploys ({guard}) was held for {WAIT} s by {who}:"
+            " see what that process does, and end it"
+        )
 
 
 if __name__ == "__main__":

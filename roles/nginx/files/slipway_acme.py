@@ -9,7 +9,6 @@ program; it runs them as Ansible does, each in a process of its own.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import re
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from locks import LockedError, held
 from nginx_certificates import Certificate, CertificateError, Store, now
 
 MODULES = "ansible_collections.community.crypto.plugins.modules"
@@ -37,6 +37,8 @@ acme.RETRY_COUNT = 1
 # A module takes an argument of the command line for its own.
 runpy.run_module(sys.argv.pop(), run_name="__main__", alter_sys=True)
 """
+# How long another order may take: each step of it is bounded.
+WAIT = 900
 # How long nginx gets to take a certificate over.
 RELOAD = 20
 ASK = (
@@ -301,9 +303,12 @@ def main() -> int:
     acme = Acme(json.loads(given.config.read_text()))
     os.umask(0o022)
     # A deploy and the timer would else order two.
-    with (acme.store.root / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        said, code = run(acme, given.check)
+    try:
+        with held(acme.store.root / ".lock", WAIT, "getting a certificate"):
+            said, code = run(acme, given.check)
+    except LockedError as who:
+        message = f"The certificate was not looked at: {who} did not end within {WAIT // 60} min."
+        said, code = {"changed": False, "failed": True, "message": message}, 1
     print(json.dumps(said | {"serves": acme.serves()}))
     return code
 

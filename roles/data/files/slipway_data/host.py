@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from slipway_data import volume
+from slipway_data import locks, volume
 from slipway_data.volume import ProblemError, exchange, replace
 
 __all__ = ["ProblemError", "exchange", "replace"]
@@ -388,29 +388,16 @@ class Host:
 
     @contextmanager
     def _lock(self, kind: str, verb: str, deadline: float) -> Iterator[None]:
-        LOCKS.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._lock_file(kind), os.O_RDWR | os.O_CREAT, 0o600)
-        with os.fdopen(handle, "r+") as file:
-            # One of an earlier version could be held by anybody.
-            os.fchmod(handle, 0o600)
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise ProblemError(
-                            f"another operation on the data of {self.config.project} runs "
-                            f"({self.runs(kind) or 'it has just ended'}): wait for its end"
-                        ) from None
-                    time.sleep(0.5)
-            file.truncate(0)
-            file.write(json.dumps({"verb": verb, "began": clock()}))
-            file.flush()
+        locks.directory(LOCKS)
+        with ExitStack() as held:
+            wait = max(0.0, deadline - time.monotonic())
             try:
-                yield
-            finally:
-                file.truncate(0)
+                held.enter_context(locks.held(self._lock_file(kind), wait, verb))
+            except locks.LockedError as who:
+                raise ProblemError(
+                    f"another operation on the data of {self.config.project} runs ({self.runs(kind) or who}): wait for its end"
+                ) from None
+            yield
 
     def runs(self, kind: str) -> str:
         """Return what holds the lock of a kind, and since when; nothing where nobody does."""
@@ -422,14 +409,13 @@ class Host:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                try:
-                    said = json.loads(file.read())
-                    return f"{said['verb']} since {said['began']}"
-                except (ValueError, KeyError):
-                    # It begins, or it is one of an earlier version.
-                    entry = self.journal_of(kind).read()
-                    since = clock(os.fstat(file.fileno()).st_mtime)
-                    return f"{entry.get('verb', 'one')} since {entry.get('began', since)}"
+                said = file.read()
+                if said:
+                    return said
+                # It begins, or it is one of an earlier version.
+                entry = self.journal_of(kind).read()
+                since = clock(os.fstat(file.fileno()).st_mtime)
+                return f"{entry.get('verb', 'one')} since {entry.get('began', since)}"
         return ""
 
 
