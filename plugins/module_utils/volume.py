@@ -23,6 +23,8 @@ RENAME_EXCHANGE = 2
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 # A FIFO must not make anybody wait, and a terminal not become one's own.
 FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+# template0, template1 and postgres, or another in its place.
+DATABASES = 3
 # As many as the kernel follows.
 LINKS = 40
 
@@ -209,6 +211,19 @@ def is_directory(path: Path) -> bool:
     """Return whether there is a directory."""
     there = status(path)
     return bool(there and stat.S_ISDIR(there.st_mode))
+
+
+def is_cluster(path: Path) -> bool:
+    """Return whether a directory is a whole database cluster.
+
+    A first start that was cut short leaves one without all of its three databases, or with the mark
+    of Slipway's own image.
+    """
+    if not is_file(path / "PG_VERSION") or exists(path / "slipway-first-start-unfinished"):
+        return False
+    databases = [name for name in names(path / "base") if name.isdigit()]
+    made = sum(is_file(path / "base" / name / "PG_VERSION") for name in databases)
+    return is_file(path / "global/pg_control") and made >= DATABASES
 
 
 def exists(path: Path) -> bool:
@@ -402,6 +417,20 @@ def exchange(one: Path, other: Path) -> None:
             )
         os.fsync(source.handle)
         os.fsync(target.handle)
+
+
+def require_exchange(path: Path) -> None:
+    """Raise ProblemError where the file system of a directory cannot swap names in one step."""
+    names = [path / f".slipway-swap-{secrets.token_hex(4)}" for _ in range(2)]
+    try:
+        for name in names:
+            with at(name) as found:
+                os.mkdir(found.name, 0o700, dir_fd=found.handle)
+        exchange(*names)
+    finally:
+        for name in names:
+            with suppress(FileNotFoundError), at(name) as found:
+                os.rmdir(found.name, dir_fd=found.handle)
 
 
 def used(path: Path) -> int:

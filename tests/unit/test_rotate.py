@@ -42,13 +42,17 @@ class Postgres:
             raise KilledError
         return answer
 
+    def attempt(self, _container: str, address: str, role: str, password: str) -> str:
+        """Answer a login with its SQLSTATE, or be killed."""
+        return "28P01" if self.run(None, password, "", role, address)[0] else ""
+
     def answer(
         self, password: str, sql: str, role: str, address: str, more: str
     ) -> tuple[int, str, str]:
         """Do what was asked."""
         trusted = address != "127.0.0.1" and f'"{role}"' in self.text
         if not trusted and password != self.passwords[role]:
-            return 2, "", f'FATAL:  password authentication failed for user "{role}"'
+            return 2, "", f"FATAL:  Passwort-Authentifizierung für {role} fehlgeschlagen"
         if "pg_reload_conf" in sql and not self.deaf:
             self.text = self.hba.read_text()
         if sql.startswith("\\password"):
@@ -77,6 +81,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Postg
     rotate.file(made).write_text("old")
     server = Postgres(made.data / "pg_hba.conf")
     monkeypatch.setattr(rotate, "run", server.run)
+    monkeypatch.setattr(rotate.login, "attempt", server.attempt)
     monkeypatch.setattr(rotate, "call", lambda *command, **options: (0, "", ""))
     monkeypatch.setattr(rotate, "address_of", lambda host: "172.18.0.2")
     monkeypatch.setattr(

@@ -36,6 +36,7 @@ USER = 999
 CANARY = "# the canary: nobody but root may read or change this\n"
 RESTORED, BEFORE = "restore-20260101-000000", "before-restore-20260101-000000"
 CLUSTER = {
+    "base/1/PG_VERSION": "17", "base/4/PG_VERSION": "17", "base/5/PG_VERSION": "17",
     "PG_VERSION": "17\n", "global/pg_control": "x", "pg_hba.conf": "host all all all md5\n",
     "pg_ident.conf": "", "postgresql.auto.conf": "work_mem = '7MB'\n", "postmaster.pid": "1\n",
     "pg_tblspc/": "", "pg_wal/1": "wal",
@@ -272,7 +273,7 @@ def places(before: set[str], after: set[str], names: set[str]) -> list[str]:
 
     That is where it touched what was there or came to be, and all over what never was.
     """
-    touched = {one for one in before | after if Path(one).name in names}
+    touched = {one for one in before | after if Path(one).name in names and one.count("/") < 3}
     known = {Path(one).name for one in before | after}
     parents = {str(Path(one).parent) for one in touched & before}
     return sorted(touched | {f"{parent}/{name}" for parent in parents for name in names - known})
@@ -382,6 +383,40 @@ def test_what_a_trusted_directory_links_to_is_followed(tmp_path: Path) -> None:
         volume.read(tmp_path / "around/file")
 
 
+def test_a_first_start_that_was_cut_short_is_no_cluster(tmp_path: Path) -> None:
+    """Of any image: initdb writes PG_VERSION first, and the database postgres last."""
+    files = {"PG_VERSION": "17\n", "global/pg_control": "x"}
+    files |= {f"base/{number}/PG_VERSION": "17\n" for number in (1, 4, 5)}
+    for count in range(len(files)):
+        lay(tmp_path / str(count), dict(list(files.items())[:count]))
+        assert not volume.is_cluster(tmp_path / str(count))
+    lay(tmp_path / "whole", files)
+    assert volume.is_cluster(tmp_path / "whole")
+    (tmp_path / "whole/slipway-first-start-unfinished").touch()
+    assert not volume.is_cluster(tmp_path / "whole")
+
+
+def test_a_file_system_that_cannot_swap_is_known_before(
+    tmp_path: Path, sites: Callable[[], Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While all that served serves on: nothing was stopped, and nothing is left."""
+    volume.require_exchange(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+    def cannot(one: Path, other: Path) -> None:
+        raise host.ProblemError("the file system cannot swap")
+
+    monkeypatch.setattr(volume, "exchange", cannot)
+    site = sites()
+    before = tree(site)
+    for deed in (restore.back, lambda one: restore.restore(one, restore.Target("latest"))):
+        with pytest.raises(host.ProblemError, match="cannot swap"):
+            deed(site.host)
+        assert site.host.container_state() == "running"
+        assert tree(site) == before
+        assert not site.host.journal.read()
+
+
 def test_the_sentence_names_the_place(tmp_path: Path) -> None:
     """And says what to do."""
     lay(tmp_path, {"data/": "", "secret": "s"})
@@ -462,9 +497,10 @@ BY_PATH = re.compile(
     r"|l?chmod|chown|(mk|rm|list|scan)dir|makedirs|iterdir|r?glob|f?walk|(sym|hard)?link(_to)?|readlink"
     r"|resolve|rmtree|copy2?|copytree|move|mkstemp|statvfs"
 )
-# The file is the operator's, who named it; the locks lie in a directory of root's.
+# The kernel's files, and the operator's, who named them.
 GIVEN = {
-    "host.py": {"_lock", "runs"},
+    "host.py": {"runs"},
+    "timers.py": {"_of"},
     "dumps.py": {"stream", "checksum", "readable", "elsewhere", "kind_of", "load", "dump"},
 }
 

@@ -57,6 +57,7 @@ rotation:
 import fcntl
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +158,17 @@ def main() -> None:
     changed.append(write(Path(given["config_file"]), text, 0o600, check))
     if given["unit"]:
         changed.append(at_boot(given["unit"], given["unit_text"], check))
+    if given["config"].get("backup") and not check:
+        # The log of the container goes with it when Postgres gets another one.
+        subprocess.run(
+            [sys.executable, "-m", "slipway_data", given["config_file"], "remember"],
+            cwd=given["directory"], capture_output=True, check=False,
+        )  # fmt: skip
     there = mountpoint(given["config"]["volume"])
     own = Path(given["config"]["state_dir"]) / "data"
     module.exit_json(
         changed=any(changed),
-        data_there=bool(
-            there and volume.is_file(there / given["config"]["version"] / "docker/PG_VERSION")
-        ),
+        data_there=bool(there and volume.is_cluster(there / given["config"]["version"] / "docker")),
         killed=killed(own, given["config"]["project"]),
         rotation=noted(own / "rotation.json", "stage"),
     )

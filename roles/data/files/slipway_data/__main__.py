@@ -25,13 +25,14 @@ from slipway_data import (  # fmt: skip
     restore,
     roles,
     rotate,
+    timers,
     upgrade,
     volume,
 )
-from slipway_data.host import HOLDS, KINDS, Config, Host, ProblemError, clock, read_json, replace
+from slipway_data.host import HOLDS, KINDS, Config, Host, ProblemError, read_json
 
 # Those that only look need no lock.
-LOOKING = ("backups", "health")
+LOOKING = ("backups", "health", "remember")
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--first", action="store_true")
     verbs.add_parser("backups")
     verbs.add_parser("health")
+    verbs.add_parser("remember")
     verbs.add_parser("prepare")
     verbs.add_parser("recover")
     verbs.add_parser("drill")
@@ -202,7 +204,10 @@ def damaged(host: Host) -> list[str]:
 
 
 def look(host: Host, verb: str) -> dict[str, Any]:
-    """Do what changes nothing."""
+    """Do what changes nothing but what is remembered."""
+    if verb == "remember":
+        # Before its container, whose log tells, is another one.
+        return {"said": [backups.given_up(host, None)] if host.config.backup else []}
     if verb == "health":
         found = backups.health(host) if host.config.backup else {"lines": [], "problems": []}
         return {**found, "problems": damaged(host) + found["problems"] + rotate.problem(host)}
@@ -244,8 +249,6 @@ def clear_up(host: Host, wait: float, *, unused: bool = False) -> list[str]:
 
 def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
     """Do what changes something; raise ProblemError, and then what served serves."""
-    path = host.config.own / "failed.json"
-    failed = read_json(path) or {}
     name = name_of(given)
     first = given.verb == "backup" and given.first
     # A deploy, or a timer, waits for another one; a person is told.
@@ -256,6 +259,9 @@ def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
         if first or name in ("prepare", "recover", "roles", "rotate")
         else 60
     )
+    host.gentle = given.timer
+    if given.timer:
+        timers.began(host, given.verb)
     try:
         # A deploy does so, under its own lock.
         said = clear_up(host, patience, unused=name == "recover")
@@ -279,12 +285,14 @@ def do(host: Host, given: argparse.Namespace) -> dict[str, Any]:
                 raise
     except Exception as problem:
         if given.timer:
-            failed[given.verb] = {"time": clock(), "said": str(problem)}
-            replace(path, json.dumps(failed) + "\n")
+            timers.failed(host, given.verb, str(problem))
+            timers.ended(host, given.verb)
         raise
+    if given.timer:
+        timers.ended(host, given.verb)
     # Only the same thing done well makes up for it.
-    if done and not getattr(given, "moment", "") and failed.pop(given.verb, None):
-        replace(path, json.dumps(failed) + "\n")
+    if done and not getattr(given, "moment", ""):
+        timers.done(host, given.verb)
     return {"said": said + done, "changed": bool(said + done)}
 
 

@@ -6,8 +6,10 @@ import json
 import re
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from slipway_data import timers
 from slipway_data.host import (  # fmt: skip
     Host,
     ProblemError,
@@ -66,6 +68,15 @@ class Repository:
     mixed: bool = False
 
 
+class DamageError(ProblemError):
+    """A repository that does not hold what it should; whether a backup that was asked for is whole."""
+
+    def __init__(self, message: str, whole: bool) -> None:
+        """Take the sentence."""
+        super().__init__(message)
+        self.whole = whole
+
+
 def require(host: Host) -> None:
     """Raise ProblemError where backups are off."""
     if not host.config.backup:
@@ -107,7 +118,9 @@ def pgbackrest(host: Host, *arguments: str, serving: bool = True, check: bool = 
     """Run pgBackRest, in the container that serves or in one of its own; return what it printed."""
     command = ("pgbackrest", f"--stanza={STANZA}", *arguments)
     if serving:
-        code, out, err = call("docker", "exec", "--user=postgres", host.config.container, *command)
+        code, out, err = call(
+            "docker", "exec", "--user=postgres", host.config.container, *host.gently(command)
+        )
     else:
         code, out, err = host.run_once(*command)
     if code and check:
@@ -257,11 +270,20 @@ def backup(host: Host, kind: str = "auto") -> list[str]:
     if made.damaged:
         raise ProblemError(f"the backup {made.label} was made, and {damage(host, made.label)}")
     read = host.config.backup["verify"] and may_verify(host, before)
+    fault = None
     if read:
-        verify(host, made.label)
-        note(host, made.label, verified=clock())
+        try:
+            verify(host, made.label)
+            note(host, made.label, verified=clock())
+        except DamageError as found:
+            if not found.whole:
+                raise
+            # Elsewhere in the repository: that must not let it grow until the disk is full.
+            fault = found
     replace(host.config.own / "repository.json", json.dumps(host.config.backup["where"]) + "\n")
     pgbackrest(host, "expire")
+    if fault:
+        raise ProblemError(f"the backup {made.label} was made and is whole, but {fault}")
     return [
         f"{made.kind} backup {made.label}: {size(made.size)}, {size(made.stored)} stored, {took:.1f} s"
         + (", read again without a fault" if read else ", not read again")
@@ -350,7 +372,7 @@ def verify(host: Host, label: str) -> None:
     options = [f"--set={label}"] if version(host, serving) >= (2, 55) else []
     command = ("pgbackrest", f"--stanza={STANZA}", "--output=text", "--verbose", *options, "verify")
     code, out, err = (
-        call("docker", "exec", "--user=postgres", host.config.container, *command)
+        call("docker", "exec", "--user=postgres", host.config.container, *host.gently(command))
         if serving
         else host.run_once(*command)
     )
@@ -364,9 +386,10 @@ def verify(host: Host, label: str) -> None:
         )
     ]
     if code or "status: error" in text or faults:
-        raise ProblemError(
+        raise DamageError(
             f"the repository of backups is damaged ({'; '.join(faults[:4]) or complaint(text)}): "
-            "make a full backup now (`./slipway backup -e kind=full`) and drill it"
+            "make a full backup now (`./slipway backup -e kind=full`) and drill it",
+            whole=bool(re.search(rf"backup: {label}, status: valid\b", text)),
         )
 
 
@@ -481,20 +504,31 @@ def health(host: Host) -> dict[str, Any]:
         problems.append(
             f"no drill within the last {duration(config['drill_max_age_hours'] * 3600)}: `./slipway drill`"
         )
-    failed = read_json(host.config.own / "failed.json") or {}
-    problems += [
-        f"the {verb} of {one['time']} failed: {one['said']}" for verb, one in failed.items()
-    ]
+    problems += timers.problems(host)
     return {"lines": lines, "problems": problems}
 
 
 def given_up(host: Host, repository: Repository | None) -> str:
-    """Return what pgBackRest said of WAL that it dropped since the newest backup, if it did."""
-    found = usable(repository) if repository else []
-    since = clock(found[0].ended).replace(" ", "T").replace("+00", "Z") if found else "24h"
-    _, out, err = call("docker", "logs", f"--since={since}", host.config.container)
+    """Return what pgBackRest said of WAL that it dropped, until a full backup was made since.
+
+    The container's log goes with the container, so what was read there is kept.
+    """
+    path = host.config.own / "given_up.json"
+    known = {"at": 0, "said": "", "looked": time.time() - 86400, **(read_json(path) or {})}
+    before, now = dict(known), time.time()
+    # A minute twice rather than a second not at all.
+    since = clock(known["looked"] - 60).replace(" ", "T").replace("+00", "Z")
+    _, out, err = call("docker", "logs", "--timestamps", f"--since={since}", host.config.container)
     lines = [line for line in (out + err).splitlines() if "dropped WAL file" in line]
-    return lines[-1].partition("WARN:")[2].strip() if lines else ""
+    if lines:
+        at = datetime.fromisoformat(lines[-1][:19] + "+00:00").timestamp()
+        known.update(at=at, said=lines[-1].partition("WARN:")[2].strip())
+    full = [one for one in usable(repository) if one.kind == "full"] if repository else []
+    if any(one.began > known["at"] for one in full):
+        known.update(at=0, said="")
+    if known != before or now - known["looked"] > 300:
+        replace(path, json.dumps({**known, "looked": now}) + "\n")
+    return str(known["said"])
 
 
 def archiving(host: Host, repository: Repository | None) -> list[str]:

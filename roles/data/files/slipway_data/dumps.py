@@ -22,6 +22,8 @@ from slipway_data.host import (  # fmt: skip
     stamp,
 )
 
+# The SQLSTATE of a database that somebody is connected to.
+IN_USE = "55006"
 SQL_END = "-- PostgreSQL database dump complete"
 # Asked in the container that serves; the password comes from the mounted file.
 AS_SUPERUSER = 'PGPASSWORD=$(cat "/run/secrets/postgres/$0") exec "$@"'
@@ -214,6 +216,7 @@ def swap(host: Host, database: str, new: str, old: str) -> None:
     """Let one database take the place of another in one transaction; raise ProblemError."""
     # Who is connected goes, and comes back to the other one: the names change when nobody is there.
     script = """
+\\set VERBOSITY verbose
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (:'now', :'new') \\g /dev/null
 BEGIN;
 ALTER DATABASE :"now" RENAME TO :"old";
@@ -226,7 +229,7 @@ COMMIT;
         if not code:
             return
         reason = complaint_of(err)
-        if "being accessed" not in reason:
+        if IN_USE not in reason:
             break
         time.sleep(0.05)
     raise ProblemError(

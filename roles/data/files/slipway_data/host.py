@@ -28,6 +28,11 @@ HOLDS = {
     "prepare": ("data",), "roles": ("data",), "rotate": ("data",), "moment": ("data",), "load": ("data", "dump"),
     "dump": ("dump",), "backup": ("repository",), "drill": ("repository",), "scratch": ("repository",),
 }  # fmt: skip
+# As little as the timers' units had; an image may be without the second.
+GENTLY = (
+    "sh", "-c",
+    'if command -v ionice >/dev/null; then exec nice -n 10 ionice -c 2 -n 7 "$@"; fi; exec nice -n 10 "$@"', "sh",
+)  # fmt: skip
 # What every container of the project may not: write outside of its mounts, and become more than it is.
 CLOSED = (
     "--read-only", "--tmpfs=/tmp:size=64m,mode=1777",
@@ -215,11 +220,15 @@ class Host:
         self.config = config
         self.holds: tuple[str, ...] = ()
         self.journal = self.journal_of("data")
+        # What a timer began leaves the processors and the disk to the site.
+        self.gentle = False
+        self.journal = Journal(config.own / "operation.json")
 
     def of(self, version: str, image: str) -> Host:
         """Return the same host as another major version's image sees it; the journal is shared."""
         other = Host(dataclasses.replace(self.config, version=version, image=image))
         other.journal, other.holds = self.journal, self.holds
+        other.journal, other.gentle = self.journal, self.gentle
         return other
 
     def journal_of(self, kind: str) -> Journal:
@@ -267,7 +276,7 @@ class Host:
     def start(self) -> None:
         """Start the project's Postgres and wait until it takes queries; raise ProblemError."""
         # On an empty directory the image would make an empty database.
-        if not volume.is_file(self.data / "PG_VERSION"):
+        if not volume.is_cluster(self.data):
             raise ProblemError(
                 f"there is no database in {self.config.volume}: `./slipway restore` brings it back from a backup"
             )
@@ -319,12 +328,21 @@ class Host:
         """Run a command in a throw-away container that has the volume, and the repository."""
         # Several may look at the same time.
         operation = self.journal.entry.get("id", f"look-{os.getpid()}")
+        operation = self.journal.entry.get("id", "look")
+        command = self.gently(command)
         name = f"{self.config.project}-{operation}-{len(self.journal.used)}"
         self.journal.used.append(name)
         return call(
             "docker", "run", "--rm", f"--name={name}", *self.options(operation), *options,
             "--user=postgres", f"--entrypoint={command[0]}", self.config.image, *command[1:],
         )  # fmt: skip
+
+    def gently(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """Return a command of a container as it is run there: what a timer began comes last.
+
+        The timer's own priority does not get there, since the engine starts it.
+        """
+        return (*GENTLY, *command) if self.gentle else command
 
     def options(self, operation: str, network: str = "") -> list[str]:
         """Return the options of a throw-away container: what it may do, volume, repository, limits."""
@@ -342,7 +360,8 @@ class Host:
             *(f"--volume={mount}" for mount in config.backup.get("mounts", [])),
             *(f"--add-host={name}" for name in hosts),
             f"--memory={config.memory_mb}m", f"--shm-size={max(config.memory_mb // 4, 64)}m",
-            "--log-driver=json-file", "--log-opt=max-size=10m",
+            # What programs tell is read in English.
+            "--env=LC_MESSAGES=C", "--log-driver=json-file", "--log-opt=max-size=10m",
         ]  # fmt: skip
 
     def make_directory(self, name: str) -> None:

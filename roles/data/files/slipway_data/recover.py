@@ -29,7 +29,7 @@ def recover(host: Host) -> list[str]:
         if (
             "data" in host.holds
             and host.container_state() == "exited"
-            and volume.is_file(host.data / "PG_VERSION")
+            and volume.is_cluster(host.data)
         ):
             host.start()
     host.journal.end()

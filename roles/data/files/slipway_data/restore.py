@@ -384,6 +384,9 @@ def let_postgres_in(path: Path, users: list[str]) -> bool:
 def restore(host: Host, target: Target, into: str = "") -> list[str]:
     """Restore into place, or beside what serves; raise ProblemError, and then nothing changed."""
     backups.require(host)
+    if not into and volume.is_directory(host.data):
+        # Known before anything stands still.
+        volume.require_exchange(host.data.parent)
     # Refuses what cannot be reached before anything is done.
     choose(host, target)
     serving = host.container_state() == "running" and host.server().answers()
@@ -594,6 +597,7 @@ def back(host: Host) -> list[str]:
         raise ProblemError(
             "no restore kept what was there before, so there is nothing to go back to"
         )
+    volume.require_exchange(host.data.parent)
     name = known[-1]
     path = host.mountpoint / host.config.version / name
     left = path.with_name(f"before-back-{stamp()}")

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from slipway_data import volume
+from slipway_data import login, volume
 from slipway_data.host import (  # fmt: skip
     Host,
     Journal,
@@ -31,7 +31,6 @@ LENGTH = 40
 RELOAD_SECONDS = 10
 FIRST = "# Slipway: while the password changes, the application's network comes in without one."
 LAST = "# Slipway: that was it; the next deploy removes these lines."
-REFUSED = "password authentication failed"
 # The password is the first line of the input: in no argv.
 PSQL = 'IFS= read -r PGPASSWORD; export PGPASSWORD; exec psql -X -q -A -t -w -v ON_ERROR_STOP=1 -h "$0" -U "$1" -d postgres -c "$2"'
 LOOPBACK = "127.0.0.1"
@@ -213,7 +212,7 @@ def run(host: Host, password: str, sql: str, role: str = "", address: str = LOOP
 def ask(host: Host, password: str, sql: str, role: str = "", address: str = LOOPBACK) -> str:
     """Run statements and return the rows; raise ProblemError when the password was refused."""
     code, out, err = run(host, password, sql, role, address)
-    if code and REFUSED in err:
+    if code and refused(host, address, role or host.config.user, password):
         raise ProblemError(
             f"Postgres refuses {role or host.config.user} with the password on {host.config.host}, so somebody changed it there: "
             "give the right one as postgres_password to `./slipway deploy`"
@@ -230,8 +229,7 @@ def comes_in(host: Host, address: str, role: str, password: str) -> bool:
 
 def refused(host: Host, address: str, role: str, password: str) -> bool:
     """Return whether Postgres refuses a password."""
-    code, _, err = run(host, password, "SELECT 1;", role, address)
-    return bool(code) and REFUSED in err
+    return login.attempt(host.config.container, address, role, password) == login.WRONG_PASSWORD
 
 
 def key(host: Host) -> str:
@@ -250,7 +248,7 @@ def key(host: Host) -> str:
 def came_up(host: Host) -> None:
     """Wait until Postgres takes connections; raise ProblemError when it does not run, or is late."""
     # Only a database: on an empty directory the image would make one.
-    if host.container_state() == "exited" and volume.is_file(host.data / "PG_VERSION"):
+    if host.container_state() == "exited" and volume.is_cluster(host.data):
         docker("start", host.config.container)
     if host.container_state() not in ("running", "restarting"):
         raise ProblemError(

@@ -39,14 +39,16 @@ def run(
     """
     operation = host.journal.entry.get("id", name)
     given = [f"-c{one}" for one in settings]
+    program, *before = host.gently(("postgres",))
     docker(
         "run", "--detach", f"--name={name}", *host.options(operation, network), *options, f"--env=PGPORT={port}",
-        f"--volume={hba_file(host)}:/etc/throwaway_hba.conf:ro", "--user=postgres", "--entrypoint=postgres",
-        host.config.image, "-D", f"/var/lib/postgresql/{directory}",
+        f"--volume={hba_file(host)}:/etc/throwaway_hba.conf:ro", "--user=postgres", f"--entrypoint={program}",
+        host.config.image, *before, "-D", f"/var/lib/postgresql/{directory}",
         "-cconfig_file=/etc/postgresql/postgresql.conf", "-chba_file=/etc/throwaway_hba.conf",
         "-clisten_addresses=127.0.0.1", f"-cunix_socket_directories={SOCKET}", "-carchive_mode=off",
         # It shares the host with the one that serves.
-        "-cshared_buffers=64MB", *given,
+        # What is read in its log is read in English.
+        "-cshared_buffers=64MB", "-clc_messages=C", *given,
     )  # fmt: skip
     # Of an older backup the superuser may have another name.
     first, *others = [user] if user else host.config.superusers

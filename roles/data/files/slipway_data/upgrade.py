@@ -543,7 +543,7 @@ def back(host: Host, way: Way, force: bool) -> list[str]:
     config = host.config
     known = read_json(note(host)) or {}
     old = known.get("from", "")
-    if known.get("done") != "upgrade" or known["to"] != config.version or not volume.is_file(host.mountpoint / old / "docker/PG_VERSION"):  # fmt: skip
+    if known.get("done") != "upgrade" or known["to"] != config.version or not volume.is_cluster(host.mountpoint / old / "docker"):  # fmt: skip
         raise ProblemError(
             "no upgrade kept what was there before, so there is nothing to go back to"
         )
