@@ -1,3 +1,4 @@
+#!/bin/sh
 # begin_anew DIRECTORY: empties a data directory that a first start left unfinished. What may be somebody's stays: then it
 # says what that is and ends with 1. No server may run on it.
 set -eu
