@@ -111,13 +111,14 @@ def test_everything_that_goes_is_named() -> None:
         "networks": [{"Name": "shop-back"}],
         "images": [
             {"Id": "sha256:0123456789abcdef", "RepoTags": None},
+            {"Id": "sha256:fedcba9876543210", "RepoTags": ["<none>:<none>"]},
             {"Id": "1", "RepoTags": ["shop:1"]},
         ],
         "volumes": [{"Name": "shop_db_volume"}],
     }
     assert report.destroy_report(found, ["/etc/slipway/shop"], [], True) == [
         "Removed: the containers shop-nginx, shop-postgres; the networks shop-back; "
-        "the images 0123456789ab, shop:1; the volumes shop_db_volume; "
+        "the images 0123456789ab, fedcba987654, shop:1; the volumes shop_db_volume; "
         "of the host /etc/slipway/shop."
     ]
     kept = report.destroy_report(found, [], ["/etc/slipway/shop/secrets"], False)[1]

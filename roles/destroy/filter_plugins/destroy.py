@@ -14,11 +14,12 @@ def _listed(what: str, names: Iterable[str]) -> list[str]:
 
 def _images(images: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the names of images, the number of one that has none."""
-    return [
-        name
-        for image in images
-        for name in (image.get("RepoTags") or [str(image["Id"]).removeprefix("sha256:")[:12]])
-    ]
+    named = []
+    for image in images:
+        # Engines before 25 call one that was replaced <none>:<none>.
+        tags = [tag for tag in image.get("RepoTags") or [] if not tag.startswith("<none>")]
+        named += tags or [str(image["Id"]).removeprefix("sha256:")[:12]]
+    return named
 
 
 def destroy_report(
