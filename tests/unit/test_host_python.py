@@ -119,7 +119,9 @@ def test_it_loads_and_reads_times_alike(version: str) -> None:
         str(Path(ansible.origin).parents[1]),
         *(str(ROOT / one) for one in ("roles/data/files", "roles/nginx/files")),
     ]
-    shared = [str(one) for one in ROOT.glob("roles/*/module_utils")]
+    shared = [
+        str(one) for one in (*ROOT.glob("roles/*/module_utils"), ROOT / "plugins/module_utils")
+    ]
     asked = subprocess.run(
         [
             INTERPRETERS[version], "-I", "-c", LOAD, ":".join(paths), ":".join(shared), *NAMES,

@@ -521,7 +521,7 @@ def given_up(host: Host, repository: Repository | None) -> str:
     _, out, err = call("docker", "logs", "--timestamps", f"--since={since}", host.config.container)
     lines = [line for line in (out + err).splitlines() if "dropped WAL file" in line]
     if lines:
-        at = datetime.fromisoformat(lines[-1][:19] + "+00:00").timestamp()
+        at = datetime.strptime(lines[-1][:19] + "+0000", "%Y-%m-%dT%H:%M:%S%z").timestamp()
         known.update(at=at, said=lines[-1].partition("WARN:")[2].strip())
     full = [one for one in usable(repository) if one.kind == "full"] if repository else []
     if any(one.began > known["at"] for one in full):
