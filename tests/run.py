@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -23,7 +24,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".slipway" / "test"
-MODULES = LOGS / "modules"
 CACHE = Path(os.environ.get("HOME", "/root")) / ".cache" / "slipway" / "test"
 LABEL = "slipway.test"
 PREFIX = os.environ.get("SLIPWAY_TEST_PREFIX", "slipway-test")
@@ -525,8 +525,8 @@ def main() -> int:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     LOGS.mkdir(parents=True, exist_ok=True)
     # See tests/callback/module_cache.py.
-    shutil.rmtree(MODULES, ignore_errors=True)
-    os.environ["SLIPWAY_TEST_MODULES"] = str(MODULES)
+    modules = tempfile.TemporaryDirectory(prefix="modules-", dir=LOGS)
+    os.environ["SLIPWAY_TEST_MODULES"] = modules.name
     words = sys.argv[1:]
     chosen = choose(words, all_parts())
     began = time.monotonic()
