@@ -295,3 +295,15 @@ def test_names_that_are_taken(old: Postgres) -> None:
     assert ownership.own_name(server, "app") == "slipway_admin2"
     assert ownership.take_over(server, "app", "app", NEW) == "slipway_admin2"
     assert old.server("app", OLD).ask("SELECT count(*) FROM shop.line;", "app") == "1"
+
+
+def test_who_asks_is_the_superuser_of_the_moment(old: Postgres) -> None:
+    """While the WAL of a take-over is read, the name that comes in stops being the superuser."""
+    one = old.server("slipway", OLD)
+    one.others = [old.command("app")]
+    # Of the name that is not there yet nothing is asked.
+    assert one.ask("SELECT current_user;") == "app"
+    ownership.take_over(old.server("app", OLD), "app", "app", OLD)
+    # Now both come in; less would be seen by the one than by the other, and nobody would notice.
+    assert one.ask("SELECT current_user;") == "slipway"
+    assert one.ask("SELECT count(*) > 0 FROM pg_statistic;") == "t"

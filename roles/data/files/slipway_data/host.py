@@ -438,14 +438,18 @@ class Host:
         return ""
 
 
+# Fails for a role that is none: it would see less, and nobody would notice.
+SUPERUSER = "SELECT 1 / rolsuper::int FROM pg_roles WHERE rolname = current_user \\g /dev/null\n"
+
+
 class Server:
     """A Postgres in a container, and the way to ask it."""
 
     def __init__(self, container: str, command: list[str], user: str = "", others: list[list[str]] | None = None) -> None:  # fmt: skip
         """Remember the container, and the command to which a database's name is added.
 
-        others take its place for good where one of them works and it does not: the superuser had
-        another name in an older backup.
+        others take its place where one of them is the superuser by now and it is not: the superuser
+        had another name in an older backup, and gets its new one while the WAL is read.
         """
         self.container = container
         self.command = command
@@ -464,13 +468,17 @@ class Server:
     ) -> tuple[int, str, str]:
         """Run statements and return psql's exit code and output."""
         text = self.header(variables) + sql
-        answer = self._run(self.command, database, text)
-        if answer[0] and self.others and self._run(self.command, "postgres", "SELECT 1;")[0]:
-            for other in self.others:
-                if not self._run(other, "postgres", "SELECT 1;")[0]:
-                    self.command, self.others = other, []
-                    return self._run(other, database, text)
-        return answer
+        answer = self._run(self.command, database, SUPERUSER + text if self.others else text)
+        if not answer[0] or not self.others:
+            return answer
+        if not self._run(self.command, "postgres", SUPERUSER)[0]:
+            return answer
+        for other in self.others:
+            if not self._run(other, "postgres", SUPERUSER)[0]:
+                self.others = [self.command, *(one for one in self.others if one != other)]
+                self.command = other
+                return self._run(other, database, SUPERUSER + text)
+        return self._run(self.command, database, text)
 
     def _run(self, command: list[str], database: str, text: str) -> tuple[int, str, str]:
         return call("docker", "exec", "-i", *self.options, self.container, *command, database, stdin=text)  # fmt: skip
