@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.unit.rendering import evaluate
 
@@ -26,6 +25,7 @@ filters = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(filters)
 archives = importlib.import_module("roles.base_images.library.image_archives")
 
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 NAMES = ["nginx", "python", "postgres"]
 VERSIONS = {"nginx": "1.28", "python": "3.13", "postgres": "17"}
 SHIPPED = {
@@ -313,10 +313,10 @@ def test_digest_of_another_postgres_is_seen(wanted: str, strange: list[str]) -> 
     ("said", "lacks"),
     [
         (
-            "W: GPG error: http://deb.debian.org/debian trixie InRelease: The following signatures "
+            "W: GPG error: http://mirror.example/debian trixie InRelease: The following signatures "
             "couldn't be verified because the public key is not available: NO_PUBKEY "
             "6ED0E7B82643E131 NO_PUBKEY 78DBA3BC47EF2265\nE: The repository "
-            "'http://deb.debian.org/debian trixie InRelease' is not signed.",
+            "'http://mirror.example/debian trixie InRelease' is not signed.",
             True,
         ),
         (
@@ -334,21 +334,21 @@ def test_a_keyring_that_is_too_old_is_told(said: str, lacks: bool) -> None:
     assert filters.lacks_keys({"rc": 100, "stderr": said}) == lacks
 
 
-def test_newer_keys_are_used_with_sources_that_name_no_keyring() -> None:
+def test_newer_keys_are_used_with_sources_that_name_no_keyring(tmp_path: Path) -> None:
     """Left to itself mmdebstrap names the host's keyring, the one that is too old."""
-    tasks = yaml.safe_load((PATH.parents[1] / "tasks/debian_base.yml").read_text())
-    block = next(one for one in tasks if "block" in one)
-    made = evaluate(
-        "base_images",
-        "default_sources",
-        __base_images_suite="trixie",
-        **{name: block["vars"][name] for name in ("suites", "default_sources")},
-    )
-    assert made == [
-        "deb http://deb.debian.org/debian trixie main",
-        "deb http://deb.debian.org/debian trixie-updates main",
-        "deb http://security.debian.org/debian-security trixie-security main",
+    hook = evaluate("base_images", "__base_images_unsigned_hook").removeprefix("--setup-hook=")
+    sources = tmp_path / "etc/apt/sources.list"
+    sources.parent.mkdir(parents=True)
+    # As mmdebstrap 1.3.5 writes them.
+    signed = f'deb [signed-by="{KEYRING}"] http://mirror.example/debian trixie main\n'
+    sources.write_text(signed + "deb http://mirror.example/debian trixie-updates main\n")
+    subprocess.run(["sh", "-c", hook, "exec", tmp_path], check=True)
+    assert sources.read_text().splitlines() == [
+        "deb http://mirror.example/debian trixie main",
+        "deb http://mirror.example/debian trixie-updates main",
     ]
+    text = (PATH.parents[1] / "tasks/debian_base.yml").read_text()
+    assert "[] if sources else [__base_images_unsigned_hook]" in text
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_newer_keys_come_from_a_suite_that_the_old_ones_vouch_for(
     given = {
         "ansible_python_interpreter": sys.executable,
         "__base_images_suite": "trixie",
-        "__base_images_mirrors": {"debian": "", "security": ""},
+        "__base_images_mirrors": {"debian": "http://mirror.example/debian", "security": ""},
         "__base_images_apt_options": ["--aptopt=Acquire::Retries 3"],
         "__base_images_proxies": {},
         "__base_images_workspace": {"path": str(tmp_path)},
@@ -406,14 +406,14 @@ def test_newer_keys_come_from_a_suite_that_the_old_ones_vouch_for(
         assert "has no key that vouches for Debian trixie" in text
         return
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert f"<{tmp_path}/keys/usr/share/keyrings/debian-archive-keyring.gpg>" in text
+    assert f"<{tmp_path}/keys{KEYRING}>" in text
     assert (tmp_path / "called").read_text().splitlines() == [
         "--mode=root",
         "--variant=extract",
         "--include=debian-archive-keyring",
         "--aptopt=Acquire::Retries 3",
-        "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg",
+        f"--keyring={KEYRING}",
         "bullseye",
         f"{tmp_path}/keys",
-        "deb http://deb.debian.org/debian bullseye main",
+        "deb http://mirror.example/debian bullseye main",
     ]

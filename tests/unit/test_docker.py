@@ -31,13 +31,13 @@ BACKPORTS = """docker-cli:
   Candidate: 27.5.1+dfsg3-1~bpo12+1
   Version table:
      27.5.1+dfsg3-1~bpo12+1 100
-        100 http://deb.debian.org/debian bookworm-backports/main amd64 Packages
+        100 http://mirror.example/debian bookworm-backports/main amd64 Packages
 docker-buildx:
   Installed: (none)
   Candidate: 0.13.1+ds1-3~bpo12+1
   Version table:
      0.13.1+ds1-3~bpo12+1 100
-        100 http://deb.debian.org/debian bookworm-backports/main amd64 Packages
+        100 http://mirror.example/debian bookworm-backports/main amd64 Packages
 """
 FORKY = (
     "Package: docker.io\nVersion: 28.5.2+dfsg4-5\n"
@@ -48,13 +48,13 @@ FORKY = (
   Candidate: 28.5.2+dfsg4-5
   Version table:
      28.5.2+dfsg4-5 500
-        500 http://deb.debian.org/debian forky/main amd64 Packages
+        500 http://mirror.example/debian forky/main amd64 Packages
 docker-buildx:
   Installed: (none)
   Candidate: 0.29.1+ds1-4
   Version table:
      0.29.1+ds1-4 500
-        500 http://deb.debian.org/debian forky/main amd64 Packages
+        500 http://mirror.example/debian forky/main amd64 Packages
 """,
 )
 # The client is in the package itself; an unrelated one of that name is offered.
@@ -172,7 +172,7 @@ def test_docker_from_snap_is_told(
 
 
 EXPIRED = (
-    "E:Release file for http://deb.debian.org/debian/dists/forky/InRelease is expired "
+    "E:Release file for http://mirror.example/debian/dists/forky/InRelease is expired "
     "(invalid since 22d 9h 14min 1s). Updates for this repository will not be applied."
 )
 
@@ -189,7 +189,7 @@ def test_lists_past_their_date_are_said(result: dict[str, Any]) -> None:
     """Which, since when, and that the check stays on."""
     said = engine.docker_complaint(result)
     assert (
-        "http://deb.debian.org/debian/dists/forky/InRelease are expired (invalid since 22d" in said
+        "http://mirror.example/debian/dists/forky/InRelease are expired (invalid since 22d" in said
     )
     assert "does not turn apt's check off" in said
 
