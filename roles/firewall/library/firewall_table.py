@@ -60,7 +60,6 @@ problem: {description: What is wrong with what is loaded., type: str, returned: 
 """
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -70,6 +69,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import locks
 from ansible.module_utils.basic import AnsibleModule
 
 TABLE = "inet slipway"
@@ -226,36 +226,24 @@ class Trial:
 @contextlib.contextmanager
 def turn_of(project: str, seconds: int, own: str = "") -> Iterator[None]:
     """Have the firewall to oneself; raise NftError, which names who has it, after a while."""
-    TRIALS.mkdir(mode=0o700, parents=True, exist_ok=True)
-    TRIALS.chmod(0o700)
-    lock = os.open(TRIALS / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    try:
-        os.fchmod(lock, 0o600)
-        until = time.monotonic() + PATIENCE + seconds
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(lock, 500, 0).decode(errors="replace").strip() or "another run"
-                busy = f"{holder} is changing the firewall"
-            else:
+    locks.directory(TRIALS)
+    until = time.monotonic() + PATIENCE + seconds
+    while True:
+        try:
+            with locks.held(TRIALS / "lock", until - time.monotonic(), f"the project {project}"):
                 trial = Trial.running(own)
                 if trial is None:
-                    break
-                fcntl.flock(lock, fcntl.LOCK_UN)
-                busy = f"rules of the project {trial.project} are on trial"
-            if time.monotonic() > until:
-                raise NftError(
-                    f"{busy} for more than {PATIENCE + seconds} s, so nothing was changed: "
-                    "see what that run does, and run this one again when it has ended"
-                )
-            time.sleep(0.2)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"the project {project} (process {os.getpid()})".encode(), 0)
-        yield
-        os.ftruncate(lock, 0)
-    finally:
-        os.close(lock)
+                    yield
+                    return
+            busy = f"rules of the project {trial.project} are on trial"
+        except locks.LockedError as problem:
+            busy = f"{problem} is changing the firewall"
+        if time.monotonic() > until:
+            raise NftError(
+                f"{busy} for more than {PATIENCE + seconds} s, so nothing was changed: "
+                "see what that run does, and run this one again when it has ended"
+            )
+        time.sleep(locks.PAUSE)
 
 
 def try_out(text: str, project: str, seconds: int) -> str:
