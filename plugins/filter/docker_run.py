@@ -48,9 +48,44 @@ def docker_run_options(container: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def container_options(container: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a container runs with, by what the engine tells of it.
+
+    As docker_run_options takes them: for a trial beside a container whose role did not run.
+    """
+    host = container["HostConfig"]
+    options = {
+        "user": container["Config"].get("User"),
+        "read_only": host.get("ReadonlyRootfs"),
+        "cap_drop": host.get("CapDrop"),
+        "security_opts": host.get("SecurityOpt"),
+        "sysctls": host.get("Sysctls"),
+        "tmpfs": [f"{path}:{how}" for path, how in (host.get("Tmpfs") or {}).items()],
+        "mounts": [
+            {
+                "type": one["Type"],
+                "source": one["Name"] if one["Type"] == "volume" else one["Source"],
+                "target": one["Destination"],
+                "read_only": not one["RW"],
+            }
+            for one in container.get("Mounts") or []
+            # Listed among the mounts by some engines, and above.
+            if one["Type"] in ("bind", "volume")
+        ],
+        "memory": host.get("Memory"),
+        "pids_limit": host.get("PidsLimit"),
+        "cpus": (host.get("NanoCpus") or 0) / 1e9,
+    }
+    # 0 and nothing are no limit.
+    return {name: value for name, value in options.items() if value}
+
+
 class FilterModule:
     """What Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"docker_run_options": docker_run_options}
+        return {
+            "container_options": container_options,
+            "docker_run_options": docker_run_options,
+        }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from plugins.filter.docker_run import docker_run_options
+from plugins.filter.docker_run import container_options, docker_run_options
 from tests.unit.rendering import ROLES, evaluate
 
 # Of the real container, and of no use to one that only looks at a file.
@@ -117,3 +117,41 @@ def test_an_option_is_never_left_out() -> None:
     """A trial without it would prove nothing about the real one."""
     with pytest.raises(ValueError, match="does not know the option devices"):
         docker_run_options({"devices": ["/dev/null"]})
+
+
+# As the engine tells of a front.
+FRONT = {
+    "Config": {"User": "101:102"},
+    "HostConfig": {
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true"],
+        "Sysctls": {"net.ipv4.ip_unprivileged_port_start": "0"},
+        "Tmpfs": {"/run": "size=1m,mode=0755,uid=101,gid=102"},
+        "Memory": 134217728,
+        "PidsLimit": 100,
+        "NanoCpus": 0,
+    },
+    "Mounts": [
+        {"Type": "bind", "Source": "/etc/shop", "Destination": "/etc/nginx/slipway", "RW": False},
+        {"Type": "volume", "Name": "shop_sockets", "Destination": "/run/slipway", "RW": False},
+        {"Type": "tmpfs", "Source": "", "Destination": "/run", "RW": True},
+    ],
+}  # fmt: skip
+
+
+def test_maintenance_is_tried_with_what_the_front_has() -> None:
+    """The verb knows no variable of a deploy: no facts, nothing that the play passes."""
+    tasks = yaml.safe_load((ROLES / "nginx/tasks/maintenance.yml").read_text())
+    (task,) = [one for one in tasks if "__nginx_confined" in one.get("vars", {})]
+    words = shlex.split(
+        evaluate(
+            "nginx", "__nginx_try", ansible_facts={}, slipway_project="shop",
+            slipway_front_network="shop-front", __nginx_front={"container": FRONT}, **task["vars"],
+        )
+    )  # fmt: skip
+    assert words[:4] == ["docker", "run", "--rm", "--pull=never"]
+    assert words[4:-1] == ["--network=shop-front", *docker_run_options(container_options(FRONT))]
+    assert "--tmpfs=/run:size=1m,mode=0755,uid=101,gid=102" in words
+    assert "--mount=type=volume,source=shop_sockets,target=/run/slipway,readonly" in words
+    assert not [word for word in words if word.startswith("--cpus")]
