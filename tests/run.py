@@ -6,7 +6,6 @@ Each part's whole output goes to `.slipway/test/NAME.log`; a part that fails sho
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -22,9 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import hosts
+from tests.hosts import CACHE, ROOT, docker, project_files
+
 LOGS = ROOT / ".slipway" / "test"
-CACHE = Path(os.environ.get("HOME", "/root")) / ".cache" / "slipway" / "test"
 LABEL = "slipway.test"
 PREFIX = os.environ.get("SLIPWAY_TEST_PREFIX", "slipway-test")
 # Two test hosts keep two cores busy; more only wait for each other.
@@ -271,23 +271,6 @@ def on_files(*command: str, find: Callable[[], list[str]]) -> Callable[[Part], R
     return run
 
 
-def project_files() -> list[str]:
-    """Return the project's files, those that are not committed yet among them."""
-    try:
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT, capture_output=True, check=True,
-        )  # fmt: skip
-        names = listed.stdout.decode().split("\0")
-    except (OSError, subprocess.CalledProcessError):  # an unpacked archive
-        names = [
-            str(path.relative_to(ROOT))
-            for path in ROOT.rglob("*")
-            if path.relative_to(ROOT).parts[0] not in {".slipway", ".git"}
-        ]
-    return sorted(name for name in names if name and (ROOT / name).is_file())
-
-
 def shell_files() -> list[str]:
     """Return the shell scripts, also those that only their first line gives away."""
     return [
@@ -339,15 +322,9 @@ def molecule(part: Part) -> Result:
     return Result(failed=1)
 
 
-# What the test hosts load their base images from.
-ARCHIVES = ("base-images.tar", "postgres-15.tar", "postgres-18.tar", "official.tar")
-
-# What the test hosts are, by codename of Debian; forky is the one without an init system.
-SYSTEMS = ("bookworm", "trixie", "forky")
-
 # Measured on two cores: what the order of the scenarios follows.
 SECONDS = {
-    "releases": 1200, "edge": 1000, "data": 900, "stack": 800, "upgrade": 600, "tls": 600,
+    "releases": 1200, "edge": 1000, "data": 900, "default": 800, "upgrade": 600, "tls": 600,
     "elsewhere": 450, "start_trixie": 400, "start_forky": 400, "flask": 250, "postgres": 165,
     "base_images": 125, "registry": 350, "nginx": 115, "docker": 105,
 }  # fmt: skip
@@ -382,33 +359,10 @@ def all_parts() -> list[Part]:
     for scenario in sorted(ROOT.glob("molecule/*/molecule.yml")):
         name = scenario.parent.name
         group = "soak" if name in LONG else "unproven" if name in UNPROVEN else "molecule"
-        parts.append(Part(name, (group,), molecule, True, SECONDS.get(name, 60)))
+        # Molecule's own default is the scenario of the whole stack.
+        words = (group, "stack") if name == "default" else (group,)
+        parts.append(Part(name, words, molecule, True, SECONDS.get(name, 60)))
     return parts
-
-
-def recipe() -> str:
-    """Return a checksum of what base images and test hosts are made from."""
-    digest = hashlib.sha256()
-    for name in project_files():
-        if name.startswith(("roles/base_images/", "tests/host/")):
-            digest.update(f"{name}\0".encode() + (ROOT / name).read_bytes())
-    return digest.hexdigest()
-
-
-def host_systems() -> tuple[str, ...]:
-    """Return the systems that test hosts are to be: an image of somebody else's, or all of ours."""
-    wanted = os.environ.get("SLIPWAY_TEST_HOST", "")
-    return (wanted,) if wanted and wanted not in SYSTEMS else SYSTEMS
-
-
-def docker(*command: str) -> str:
-    """Ask the engine outside; return nothing when it does not answer."""
-    try:
-        return subprocess.run(
-            ["docker", *command], capture_output=True, text=True, check=True, timeout=120
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def remove_hosts() -> None:
@@ -424,32 +378,10 @@ def make_ready(part: Part) -> Result:
 
     No test, so it counts only when it fails.
     """
-    wanted = recipe()
-    label = '{{index .Config.Labels "slipway.test.recipe"}}'
-    images = [
-        f"slipway-test/host:{re.sub('[^A-Za-z0-9_.]', '-', system)}-{stage}"
-        for system in host_systems()
-        for stage in ("bare", "engine")
-    ]
-    stamp = CACHE / "base-images.recipe"
-    archives = [CACHE / name for name in ARCHIVES]
-    made = (
-        all(path.exists() for path in archives) and stamp.exists() and stamp.read_text() == wanted
+    problem = hosts.make(
+        hosts.everything(), lambda *words, **names: RUNNER.call(part, *words, **names)
     )
-    if made and all(docker("inspect", f"--format={label}", image) == wanted for image in images):
-        return Result(reason="made before")
-    stamp.unlink(missing_ok=True)
-    # The archive of an older recipe would be taken for the new one.
-    for path in archives:
-        path.unlink(missing_ok=True)
-    code = RUNNER.call(
-        part, "ansible-playbook", "--inventory=localhost,", str(ROOT / "tests/host/ready.yml"),
-        ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), SLIPWAY_TEST_RECIPE=wanted,
-    )  # fmt: skip
-    if code:
-        return Result(failed=1)
-    stamp.write_text(wanted)
-    return Result()
+    return Result(failed=1, reason=problem) if problem else Result()
 
 
 def may_have_engine() -> str:
@@ -478,7 +410,7 @@ def alone() -> Iterator[None]:
         RUNNER.inherited = ()
 
 
-def with_hosts(fast: list[Part], hosts: list[Part]) -> None:
+def with_hosts(fast: list[Part], on_hosts: list[Part]) -> None:
     """Run the parts, those that need test hosts when everything is ready for them."""
     reason = may_have_engine()
     if reason:
@@ -487,8 +419,8 @@ def with_hosts(fast: list[Part], hosts: list[Part]) -> None:
         with alone():
             remove_hosts()
             # Most of both is waiting for packages, so they go beside the fast parts.
-            start = [part for part in hosts if part.name == "start"]
-            scenarios = [part for part in hosts if part.name != "start"]
+            start = [part for part in on_hosts if part.name == "start"]
+            scenarios = [part for part in on_hosts if part.name != "start"]
             ready = Part("hosts", (), make_ready, seconds=1000)
             first = start or [ready]
             if start and scenarios:
@@ -501,7 +433,7 @@ def with_hosts(fast: list[Part], hosts: list[Part]) -> None:
                     remove_hosts()
                 return
         reason = "there are no test hosts, see above"
-    for part in hosts:
+    for part in on_hosts:
         RUNNER.say(f"  skipped  {part.name}: {reason}")
         RUNNER.total.skipped += 1
 
@@ -538,9 +470,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         fast = [part for part in chosen if not part.needs_hosts]
-        hosts = [part for part in chosen if part.needs_hosts]
-        if hosts:
-            with_hosts(fast, hosts)
+        on_hosts = [part for part in chosen if part.needs_hosts]
+        if on_hosts:
+            with_hosts(fast, on_hosts)
         else:
             RUNNER.parts(fast)
     except KeyboardInterrupt:
