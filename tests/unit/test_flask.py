@@ -360,7 +360,11 @@ def test_a_file_that_cannot_be_is_refused(
 
 def test_each_release_has_files_of_its_own() -> None:
     """Read-only, for the migrations too, and another content is another release."""
-    given = {"__flask_files_read": {"files": {"/etc/app.ini": "one"}}, "flask_secret_files": {}}
+    given = {
+        "__flask_files_read": {"files": {"/etc/app.ini": "one"}},
+        "__flask_uwsgi_ini": "[uwsgi]",
+        "flask_secret_files": {},
+    }
     mounts = role("__flask_mounts", **given)
     assert {
         "type": "bind",
@@ -377,7 +381,7 @@ def test_each_release_has_files_of_its_own() -> None:
         if one["name"] == "identify | Derive the release from its content"
     )
 
-    def release(content: str) -> str:
+    def release(content: str, uwsgi: str = "[uwsgi]") -> str:
         return str(
             role(
                 "name",
@@ -385,7 +389,9 @@ def test_each_release_has_files_of_its_own() -> None:
                 __flask_build="a",
                 __flask_salt="s",
                 __flask_files_read={"files": {"/etc/app.ini": content}},
+                __flask_uwsgi_ini=uwsgi,
             )
         )
 
     assert release("one") == release("one") != release("two")
+    assert release("one", "[uwsgi]\nprocesses = 3") != release("one")

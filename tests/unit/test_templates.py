@@ -18,7 +18,10 @@ from tests.unit.rendering import ROLES, ROOT, evaluate, render
 BIN = Path(sys.executable).parent
 TEMPLATES = sorted(path.relative_to(ROLES) for path in ROLES.glob("*/templates/**/*.j2"))
 
-SDIST = {"name": "example", "version": "1.0", "sha256": "0" * 64, "lock": "", "path": "example.tgz"}
+SDIST = {
+    "name": "example", "version": "1.0", "sha256": "0" * 64, "path": "example.tgz",
+    "lock": "", "dependencies": [], "dynamic": True,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=str)
@@ -43,8 +46,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "runtime packages": {"flask_runtime_packages": ["libpq5", "libpq5"]},
     "requirements": {"flask_requirements": ["psycopg2", "gunicorn<30"]},
     "lock file": {"__flask_sdist": {**SDIST, "lock": "0" * 64}},
+    "declared": {"__flask_sdist": {**SDIST, "dependencies": ["flask>=3"], "dynamic": False}},
     "all": {
-        "__flask_sdist": {**SDIST, "lock": "0" * 64},
+        "__flask_sdist": {**SDIST, "lock": "0" * 64, "dependencies": ["flask>=3"]},
         "flask_build_packages": ["libpq-dev"],
         "flask_requirements": ["psycopg2"],
         "flask_runtime_packages": ["libpq5"],
@@ -120,6 +124,27 @@ def test_dockerfile_installs_what_was_asked() -> None:
     assert "libpq-dev" in first
     assert "libpq5" in second
     assert "libpq5" not in first.replace("libpq-dev", "")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_change_of_code_alone_leaves_all_but_two_steps_in_the_cache(variant: str) -> None:
+    """What changes with the code comes last in both stages, and declared needs before it."""
+    text = instructions(dockerfile(**VARIANTS[variant]))
+    split = [n for n, line in enumerate(text) if line.startswith("FROM")][-1]
+    first, final = text[:split], text[split:]
+    code = next(n for n, line in enumerate(first) if line.startswith("COPY sdist/"))
+    assert [line.split()[0] for line in first[code:]] == ["COPY", "RUN", "ARG", "LABEL"]
+    assert any("install --no-index" in line and "uwsgi" in line for line in first[:code])
+    application = next(n for n, line in enumerate(final) if "/application" in line)
+    assert {line.split()[0] for line in final[application + 1 :]}.isdisjoint({"RUN", "COPY"})
+
+
+def test_needs_that_only_a_build_tells_are_looked_for_with_the_package() -> None:
+    """Declared ones are all there is; without certainty, or a lock, pip looks once more."""
+    declared = {**SDIST, "dependencies": ["flask>=3"], "dynamic": False}
+    build = "/source/*.tar.gz"
+    assert f"--no-deps {build}" in dockerfile(__flask_sdist=declared)
+    assert f"--no-deps {build}" not in dockerfile(__flask_sdist={**declared, "dynamic": True})
 
 
 # flask: uwsgi.ini
