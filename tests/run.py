@@ -353,7 +353,7 @@ SECONDS = {
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
-# `tls` and `upgrade` are here until a run of the playbooks is cheap enough for the suite to have them.
+# `tls` and `upgrade` are here until a run of the playbooks is cheap enough for the suite.
 LONG = ("soak", "crashes", "elsewhere", "tls", "upgrade")
 
 
