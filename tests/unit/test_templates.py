@@ -140,7 +140,7 @@ def test_a_change_of_code_alone_leaves_all_but_two_steps_in_the_cache(variant: s
 
 
 def test_needs_that_only_a_build_tells_are_looked_for_with_the_package() -> None:
-    """Declared ones are all there is; without certainty, or a lock, pip looks once more."""
+    """Declared ones are all there is; with neither certainty nor a lock pip looks once more."""
     declared = {**SDIST, "dependencies": ["flask>=3"], "dynamic": False}
     build = "/source/*.tar.gz"
     assert f"--no-deps {build}" in dockerfile(__flask_sdist=declared)
