@@ -1,9 +1,13 @@
-"""Who publishes a port of the host, by the engine's list of containers."""
+"""Who publishes a port of the host, by the engine's list of containers; what roles take."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, not bound)
 
@@ -46,9 +50,29 @@ def port_taken(
     return f"another program (`ss -ltnp` there names it): stop that, or {free}"
 
 
+@cache
+def _options(path: str) -> Any:
+    """Return the options of an argument_specs.yml, read once."""
+    # With libyaml it takes a tenth of the time.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    specs = yaml.load(Path(path).read_text(), Loader=loader)  # noqa: S506 (a safe one)
+    return specs["argument_specs"]["main"]["options"]
+
+
+def preflight_options(roles: Iterable[str], directory: str) -> dict[str, Any]:
+    """Return role to the options that it takes, by name, of the roles in a directory."""
+    return {
+        role: _options(str(Path(directory) / role / "meta/argument_specs.yml")) for role in roles
+    }
+
+
 class FilterModule:
     """Filters of the role."""
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
-        return {"ports_held": ports_held, "port_taken": port_taken}
+        return {
+            "ports_held": ports_held,
+            "port_taken": port_taken,
+            "preflight_options": preflight_options,
+        }
