@@ -32,6 +32,10 @@ options:
       - In the order in which they run.
     type: dict
     required: true
+  asked:
+    description: Role to why it is entered whatever was seen; an empty reason is none.
+    type: dict
+    default: {}
   full:
     description: Whether every role is entered, whatever was seen.
     type: bool
@@ -83,11 +87,12 @@ def plan(
     known: Mapping[str, Any],
     drift: Mapping[str, list[str]],
     full: bool,
+    asked: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
     """Return the roles that have something to do, in their order, each with the reasons.
 
     `roles` has what each follows, `inputs` what it is given now, `known` what it was given when it
-    last ended well, `drift` what differs on the host since then.
+    last ended well, `drift` what differs on the host since then, `asked` why one is entered anyway.
     """
     entered: dict[str, list[str]] = {}
     for role, said in roles.items():
@@ -97,6 +102,8 @@ def plan(
             reasons = ["it has not run to its end on this host yet"]
         else:
             reasons = changed(known[role].get("inputs", {}), inputs[role]) + drift.get(role, [])
+        if reason := (asked or {}).get(role):
+            reasons = [reason, *reasons]
         before = [one for one in said.get("after", []) if one in entered]
         if not reasons and before:
             reasons = [f"it follows {', '.join(before)}"]
@@ -144,7 +151,8 @@ class ActionModule(ActionBase):
             for role, said in roles.items()
         }
         known = seen["known"]
-        entered = plan(roles, inputs, known, seen["drift"], full)
+        asked = self._task.args.get("asked") or {}
+        entered = plan(roles, inputs, known, seen["drift"], full, asked)
         outputs: dict[str, Any] = {}
         for role in roles:
             outputs.update(known.get(role, {}).get("outputs") or {})

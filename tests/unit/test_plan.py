@@ -19,7 +19,7 @@ look = importlib.import_module("plugins.modules.slipway_look")
 
 ROLES = yaml.safe_load((ROOT / "playbooks/vars/plan.yml").read_text())["__slipway_roles"]
 WATCH = yaml.safe_load((ROOT / "playbooks/vars/watch.yml").read_text())["__slipway_watch"]
-# Asks for something now, so it is no state: with it all roles are entered.
+# Asks for something now, so it is no state: with it the role is entered.
 ASKS = {"base_images_rebuild"}
 
 
@@ -132,6 +132,15 @@ def test_a_role_that_did_not_end_is_entered() -> None:
 def test_all_roles_are_entered_on_demand() -> None:
     """The plan saves time and is never the only truth."""
     assert list(action.plan(ROLES, inputs(), KNOWN, {}, full=True)) == list(ROLES)
+
+
+def test_what_is_asked_for_is_done_though_nothing_differs() -> None:
+    """A rebuild and a change of the password are no state: each run with them does them."""
+    asked = {"postgres": "rotate_password asks", "base_images": ""}
+    entered = action.plan(ROLES, inputs(), KNOWN, {}, False, asked)
+    assert entered["postgres"] == ["rotate_password asks"]
+    assert "base_images" not in entered
+    assert "flask" in entered
 
 
 def test_a_plan_is_said_in_words() -> None:
