@@ -353,8 +353,8 @@ SECONDS = {
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
-# `tls` and `upgrade` are here until a run of the playbooks is cheap enough for the suite.
-LONG = ("soak", "crashes", "elsewhere", "tls", "upgrade")
+# The last four are here until what they do is cheap enough for the suite.
+LONG = ("soak", "crashes", "elsewhere", "tls", "upgrade", "registry", "start_forky")
 
 
 def all_parts() -> list[Part]:
