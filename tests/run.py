@@ -353,8 +353,11 @@ SECONDS = {
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
-# The last four are here until what they do is cheap enough for the suite.
-LONG = ("soak", "crashes", "elsewhere", "tls", "upgrade", "registry", "start_forky")
+# Those after the third are here until what they do is cheap enough for the suite.
+LONG = (
+    "soak", "crashes", "elsewhere",
+    "tls", "upgrade", "registry", "edge", "start_trixie", "start_forky",
+)  # fmt: skip
 
 
 def all_parts() -> list[Part]:
