@@ -28,7 +28,7 @@ options:
     type: dict
     default: {}
   roles:
-    description: Roles that begin, or that ended.
+    description: Roles that begin.
     type: list
     elements: str
     default: []
@@ -84,7 +84,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FORMAT = 1
-# Enough to tell two contents apart, and too little to try passwords with.
+# Enough to tell two contents apart; these checksums, made with a salt, stay on the host.
 DIGITS = 12
 # Bytecode and half-written files come and go.
 VOLATILE = re.compile(r"__pycache__|.*\.pyc|\..*\.new")
