@@ -193,7 +193,7 @@ def test_uwsgi_settings_win() -> None:
 def build_environment(tmp_path: Path, **overrides: Any) -> dict[str, str]:
     """Return what the build exports, by the shell itself."""
     path = tmp_path / "env"
-    path.write_text(render("flask", "network.env.j2", **{"__flask_ca": {"stat": {}}, **overrides}))
+    path.write_text(render("flask", "network.env.j2", **{"__flask_ca_bundle": "", **overrides}))
     done = subprocess.run(
         ["/bin/sh", "-euc", f". {path}; env -0"], capture_output=True, text=True, env={}, check=True
     )
@@ -209,9 +209,7 @@ def test_build_environment_is_quiet_by_default(tmp_path: Path) -> None:
 def test_build_environment_takes_an_index_as_it_is(tmp_path: Path) -> None:
     """A URL with characters of the shell reaches pip unharmed."""
     index = "https://user:p$HOME'`id`&x@index.example/simple?a=1;b"
-    found = build_environment(
-        tmp_path, flask_build_pip_index=index, __flask_ca={"stat": {"exists": True}}
-    )
+    found = build_environment(tmp_path, flask_build_pip_index=index, __flask_ca_bundle="/ca.crt")
     assert found["PIP_INDEX_URL"] == index
     assert found["PIP_CERT"] == found["SSL_CERT_FILE"]
 

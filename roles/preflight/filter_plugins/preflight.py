@@ -17,18 +17,6 @@ def _label(container: Mapping[str, Any], name: str) -> str:
     return str((container.get("Labels") or {}).get(name, ""))
 
 
-def ports_held(containers: Iterable[Mapping[str, Any]], project: str) -> list[dict[str, Any]]:
-    """Return the addresses and ports that the front of a project publishes."""
-    return [
-        {"address": port.get("IP", ""), "port": port["PublicPort"]}
-        for container in containers
-        if _label(container, "slipway.project") == project
-        and _label(container, "slipway.part") == "nginx"
-        for port in container.get("Ports") or []
-        if port.get("PublicPort")
-    ]
-
-
 def port_taken(
     containers: Iterable[Mapping[str, Any]], bind: str, port: int | str, project: str, variable: str
 ) -> str:
@@ -72,7 +60,6 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
         return {
-            "ports_held": ports_held,
             "port_taken": port_taken,
             "preflight_options": preflight_options,
         }
