@@ -36,7 +36,10 @@ def test_header_comes_first(template: Path) -> None:
 
 def dockerfile(**overrides: Any) -> str:
     """Return the Dockerfile of an application."""
-    known = {"__flask_sdist": SDIST, "slipway_project": "shop", "__flask_secret_mounts": False}
+    known = {
+        "__flask_sdist": SDIST, "slipway_project": "shop", "__flask_secret_mounts": False,
+        "__flask_compiler": "",
+    }  # fmt: skip
     return render("flask", "Dockerfile.j2", **{**known, **overrides})
 
 
@@ -47,6 +50,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "requirements": {"flask_requirements": ["psycopg2", "gunicorn<30"]},
     "lock file": {"__flask_sdist": {**SDIST, "lock": "0" * 64}},
     "declared": {"__flask_sdist": {**SDIST, "dependencies": ["flask>=3"], "dynamic": False}},
+    "compiler": {"__flask_compiler": "shop-compiler:0123456789ab"},
+    "compiler itself": {
+        "__flask_compiler": "shop-compiler:0123456789ab",
+        "__flask_compiling": True,
+        "flask_build_packages": ["libpq-dev"],
+    },
     "all": {
         "__flask_sdist": {**SDIST, "lock": "0" * 64, "dependencies": ["flask>=3"]},
         "flask_build_packages": ["libpq-dev"],
@@ -62,6 +71,8 @@ VARIANTS |= {
     }
     for name, variant in VARIANTS.items()
 }
+# Those that end in an image of an application.
+WHOLE = [name for name in VARIANTS if not name.startswith("compiler itself")]
 CLASSIC = [name for name in VARIANTS if not name.endswith("BuildKit")]
 
 
@@ -104,7 +115,7 @@ def test_dockerfile_suits_the_classic_builder(variant: str) -> None:
     assert "# syntax" not in text
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", WHOLE)
 def test_final_stage_is_clean(variant: str) -> None:
     """The image that runs has no compiler and no build network settings, and is not root."""
     text = instructions(dockerfile(**VARIANTS[variant]))
@@ -126,7 +137,20 @@ def test_dockerfile_installs_what_was_asked() -> None:
     assert "libpq5" not in first.replace("libpq-dev", "")
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_takes_a_minute_to_compile_is_in_the_image_with_the_compiler_alone() -> None:
+    """A release that begins in that image neither installs a compiler nor compiles uWSGI."""
+    compiler = "\n".join(instructions(dockerfile(**VARIANTS["compiler itself"])))
+    release = "\n".join(instructions(dockerfile(**VARIANTS["compiler"])))
+    plain = "\n".join(instructions(dockerfile()))
+    for text, there in ((compiler, True), (release, False), (plain, True)):
+        assert ("apt-get install -y --no-install-recommends gcc" in text) is there
+        assert ("/source/uwsgi.txt" in text) is there
+    assert "FROM ${BASE_IMAGE} AS build" in compiler
+    assert "FROM shop-compiler:0123456789ab AS build" in release
+    assert "sdist" not in compiler
+
+
+@pytest.mark.parametrize("variant", WHOLE)
 def test_a_change_of_code_alone_leaves_all_but_two_steps_in_the_cache(variant: str) -> None:
     """What changes with the code comes last in both stages, and declared needs before it."""
     text = instructions(dockerfile(**VARIANTS[variant]))

@@ -28,6 +28,10 @@ options:
     type: list
     elements: str
     required: true
+  compiler:
+    description: Name of the image with the compiler; empty where there is to be none.
+    type: str
+    default: ""
   ca_bundle:
     description: Path of the CA bundle that a build is to use, where it is there.
     type: str
@@ -43,6 +47,7 @@ RETURN = r"""
 release: {description: The name that is right., type: str, returned: always}
 image: {description: Whether the release has an image., type: bool, returned: always}
 same: {description: Id of an image of the same content or nothing., type: str, returned: always}
+compiler: {description: Whether that image is there., type: bool, returned: always}
 ca_bundle: {description: The CA bundle if it is there., type: str, returned: always}
 """
 
@@ -63,6 +68,7 @@ def main() -> None:
             "secrets": {"type": "path", "required": True},
             "image": {"type": "str", "required": True},
             "labels": {"type": "list", "elements": "str", "required": True},
+            "compiler": {"type": "str", "default": ""},
             "ca_bundle": {"type": "str", "default": ""},
             "socket": {"type": "path", "default": SOCKET},
         },
@@ -74,13 +80,18 @@ def main() -> None:
     renewed = (Path(given["secrets"]) / given["release"] / "renewed").exists()
     release = given["renewed" if renewed else "release"]
     filters = quote(json.dumps({"label": given["labels"]}))
-    image = ask(given["socket"], f"/images/{given['image']}:{release}/json", patience=60)
+
+    def there(image: str) -> bool:
+        """Return whether an image is there."""
+        return ask(given["socket"], f"/images/{image}/json", patience=60) is not None
+
     same = ask(given["socket"], f"/images/json?filters={filters}", patience=60) or []
     bundle = given["ca_bundle"]
     module.exit_json(
         changed=False,
         release=release,
-        image=image is not None,
+        image=there(f"{given['image']}:{release}"),
+        compiler=bool(given["compiler"]) and there(given["compiler"]),
         same=same[0]["Id"] if same else "",
         ca_bundle=bundle if bundle and Path(bundle).exists() else "",
     )
