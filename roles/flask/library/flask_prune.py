@@ -37,7 +37,7 @@ options:
     type: str
     default: ""
   compiler:
-    description: Image with the compiler that the next build begins with.
+    description: Image with the compiler that the next build begins with; empty leaves all.
     type: str
     default: ""
   keep:
@@ -145,6 +145,7 @@ def main() -> None:
     removed = prune_images(module, kept)
     if module.params["build"]:
         prune_stages(module)
+    if module.params["compiler"]:
         prune_compilers(module)
     for directory in (
         state_dir / "static" / "releases", state_dir / "static" / "served",
