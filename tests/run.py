@@ -356,7 +356,7 @@ SECONDS = {
 # Those after the third are here until what they do is cheap enough for the suite.
 LONG = (
     "soak", "crashes", "elsewhere",
-    "tls", "upgrade", "registry", "edge", "start_trixie", "start_forky",
+    "tls", "upgrade", "registry", "start_trixie", "start_forky",
 )  # fmt: skip
 
 
