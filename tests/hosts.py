@@ -66,11 +66,18 @@ def project_files() -> list[str]:
     return sorted(name for name in names if name and (ROOT / name).is_file())
 
 
+# What base images, the image with the compiler and test hosts are made from.
+RECIPES = (
+    "roles/base_images/", "tests/host/", "roles/flask/defaults/", "roles/flask/tasks/compiler.yml",
+    "roles/flask/tasks/image.yml", "roles/flask/templates/Dockerfile.j2",
+)  # fmt: skip
+
+
 def recipe() -> str:
     """Return a checksum of what base images and test hosts are made from."""
     digest = hashlib.sha256()
     for name in project_files():
-        if name.startswith(("roles/base_images/", "tests/host/")):
+        if name.startswith(RECIPES):
             digest.update(f"{name}\0".encode() + (ROOT / name).read_bytes())
     return digest.hexdigest()
 

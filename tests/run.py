@@ -324,20 +324,17 @@ def molecule(part: Part) -> Result:
 
 # Measured on two cores: what the order of the scenarios follows.
 SECONDS = {
-    "releases": 1200, "edge": 1000, "data": 900, "default": 800, "upgrade": 600, "tls": 600,
-    "elsewhere": 450, "start_trixie": 400, "start_forky": 400, "flask": 250, "postgres": 165,
-    "base_images": 125, "registry": 350, "nginx": 150, "docker": 105,
+    "releases": 1200, "data": 1200, "edge": 1100, "tls": 1000, "default": 800, "upgrade": 800,
+    "registry": 700, "start_forky": 600, "start_trixie": 600, "elsewhere": 450, "flask": 300,
+    "postgres": 200, "base_images": 200, "nginx": 180, "docker": 105,
     "vagrant": 600,
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
-LONG = ("soak", "crashes", "elsewhere")
-
-# Not seen to their end since the hosts were spread and the application got a role of its own: run
-# when they are named, or all by `unproven`. A scenario leaves this list with its first green run.
-UNPROVEN = (
-    "data", "edge", "registry", "releases", "start_forky", "start_trixie", "tls", "upgrade",
-    "vagrant",
+# Those after the third are here until what they do is cheap enough for the suite.
+LONG = (
+    "soak", "crashes", "elsewhere",
+    "tls", "upgrade", "registry", "start_trixie", "start_forky", "vagrant",
 )  # fmt: skip
 
 
@@ -362,7 +359,7 @@ def all_parts() -> list[Part]:
     parts.append(Part("start", ("molecule",), walk, True, seconds=1000))
     for scenario in sorted(ROOT.glob("molecule/*/molecule.yml")):
         name = scenario.parent.name
-        group = "soak" if name in LONG else "unproven" if name in UNPROVEN else "molecule"
+        group = "soak" if name in LONG else "molecule"
         # Molecule's own default is the scenario of the whole stack.
         words = (group, "stack") if name == "default" else (group,)
         parts.append(Part(name, words, molecule, True, SECONDS.get(name, 60)))
@@ -455,8 +452,7 @@ def choose(words: list[str], parts: list[Part]) -> list[Part]:
     return [
         part
         for part in parts
-        if set(words) & set(part.names)
-        or ((not words or "all" in words) and part.name not in LONG + UNPROVEN)
+        if set(words) & set(part.names) or ((not words or "all" in words) and part.name not in LONG)
     ]
 
 

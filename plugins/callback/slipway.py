@@ -120,6 +120,8 @@ class Step:
     number: int = 0
     key: object = None
     started: float = 0.0
+    # Among the steps that are shown.
+    place: int = 0
     shown: bool = False
     ran: bool = False
     changed: int = 0
@@ -405,6 +407,7 @@ class CallbackModule(DefaultCallback):
         self._lock = self._display._lock
         self._started = time.monotonic()
         self._steps: list[Step] = []
+        self._places = 0
         self._step: Step | None = None
         self._running: dict[tuple[str, str], Running] = {}
         self._announced: set[tuple[str, str]] = set()
@@ -490,11 +493,20 @@ class CallbackModule(DefaultCallback):
     # Steps
 
     def _head(self, step: Step) -> str:
-        return f"[{step.number}/{len(self._steps)}] {step.title}" if step.number else step.title
+        """Return a step with its place among those in which something was to be done."""
+        if not step.number:
+            return step.title
+        return f"[{step.place or self._places + 1}] {step.title}"
+
+    def _place(self, step: Step) -> None:
+        if step.number and not step.place:
+            self._places += 1
+            step.place = self._places
 
     def _show_head(self, step: Step | None) -> None:
         if step is not None and not step.shown:
             step.shown = True
+            self._place(step)
             if step.title:
                 self._say(self._head(step))
 
@@ -551,8 +563,12 @@ class CallbackModule(DefaultCallback):
             status, color = f"{step.changed} {what}", C.COLOR_CHANGED
         elif step.ran:
             status, color = "ok", C.COLOR_OK
-        else:
+        elif step.shown or self._verbose:
             status, color = "skipped", C.COLOR_SKIP
+        else:
+            # Nothing was to be done in it.
+            return
+        self._place(step)
         left = INDENT if step.shown and not self._verbose else self._head(step)
         self._row(left, status, seconds, color)
 
@@ -612,6 +628,7 @@ class CallbackModule(DefaultCallback):
         self._stop = threading.Event()
         self._started = time.monotonic()
         self._steps = steps_of(playbook)
+        self._places = 0
         self._step = None
         self._changes, self._failures = {}, {}
         if self._check:

@@ -21,7 +21,9 @@ options:
     elements: str
     default: []
   files:
-    description: Path below the directory to text, or to C(base64) of what is none.
+    description:
+      - Path below the directory to text, to C(base64) of what is none, or to C(copy_of) a file of
+        the host.
     type: dict
     default: {}
   uid:
@@ -72,6 +74,8 @@ def make(path: Path, uid: int, mode: int | None, check: bool) -> bool:
 
 def data_of(content: Any) -> bytes:
     """Return what a file has to hold."""
+    if isinstance(content, dict) and "copy_of" in content:
+        return Path(content["copy_of"]).read_bytes()
     if isinstance(content, dict):
         return base64.b64decode(content["base64"], validate=True)
     return str(content).encode()

@@ -16,7 +16,7 @@ BLOCK = re.compile(
 
 # Where a host has other packages, images or data, the steps of these roles do more or less.
 VARIES = ("docker", "base_images", "security_upgrades")
-STEP = re.compile(r"^\[\d+/\d+\] (?P<name>.*?)(?:  .*)?$")
+STEP = re.compile(r"^\[\d+\] (?P<name>.*?)(?:  .*)?$")
 # A slow task of a step, and what came of the step.
 TASK = re.compile(r"^ {6}\S.* (?:ok|changed) +\d[\d. mins]*s$")
 RESULT = re.compile(r"^ {40,}\S")
@@ -86,7 +86,7 @@ def examples(block: str) -> list[Example]:
 def progress(output: str) -> str:
     """Return a run's output as the README shows it: steps without their tasks, and the summary.
 
-    Steps that had nothing to do are left out, and the details of all.
+    The details of the steps are left out.
     """
     kept: list[str] = []
     inside = False
@@ -103,8 +103,7 @@ def progress(output: str) -> str:
             kept[-1] = f"{kept[-1]:<64}{line.strip()}"
         elif kept and not inside:
             kept.append(line)
-    shown = (line for line in kept if not re.search(r"  skipped {3,}\S", line))
-    return "\n".join(shown).rstrip() + "\n"
+    return "\n".join(kept).rstrip() + "\n"
 
 
 def message(output: str) -> str:

@@ -14,7 +14,7 @@ import pytest
 from tests.unit.rendering import ROLES, evaluate, load_tasks
 
 bind = importlib.import_module("plugins.filter.bind")
-host_ports = importlib.import_module("plugins.modules.host_ports")
+ports = importlib.import_module("plugins.module_utils.ports")
 status = importlib.import_module("roles.status.filter_plugins.status")
 
 
@@ -101,7 +101,7 @@ def test_a_port_that_somebody_has_is_taken(listener: tuple[str, int]) -> None:
     everywhere, other = ("::", "127.0.0.1") if ":" in address else ("0.0.0.0", "::1")  # noqa: S104
 
     def states(*addresses: str, held: set[tuple[str, int]] | None = None) -> list[str]:
-        found = host_ports.judge(list(addresses), port, ["tcp"], held or set())
+        found = ports.judge(list(addresses), port, ["tcp"], held or set())
         return [one["state"] for one in found["states"]]
 
     assert states(address, everywhere, other) == ["taken", "taken", "free"]
@@ -113,7 +113,7 @@ def test_a_port_that_somebody_has_is_taken(listener: tuple[str, int]) -> None:
 
 def test_an_address_of_another_host_is_absent() -> None:
     """The engine would say so after the release has switched."""
-    found = host_ports.judge(["192.0.2.1", "2001:db8::1"], 8080, ["tcp", "udp"], set())
+    found = ports.judge(["192.0.2.1", "2001:db8::1"], 8080, ["tcp", "udp"], set())
     assert [one["state"] for one in found["states"]] == ["absent", "absent"]
     assert not found["free"]
 
@@ -129,23 +129,23 @@ def test_without_ipv6_all_of_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> 
                 raise OSError(97, "Address family not supported by protocol")
             super().__init__(family, kind)
 
-    monkeypatch.setattr(host_ports.socket, "socket", Socket)
-    found = host_ports.judge(["127.0.0.1", "::"], 0, ["tcp", "udp"], set())
+    monkeypatch.setattr(ports.socket, "socket", Socket)
+    found = ports.judge(["127.0.0.1", "::"], 0, ["tcp", "udp"], set())
     assert found == {
         "addresses": ["127.0.0.1"],
         "states": [{"address": "127.0.0.1", "state": "free"}],
         "free": True,
     }
-    found = host_ports.judge(["127.0.0.1", "::1"], 0, ["tcp"], set())
+    found = ports.judge(["127.0.0.1", "::1"], 0, ["tcp"], set())
     assert [one["state"] for one in found["states"]] == ["free", "no_ipv6"]
-    assert host_ports.judge(["::"], 0, ["tcp"], set())["addresses"] == ["::"]
+    assert ports.judge(["::"], 0, ["tcp"], set())["addresses"] == ["::"]
 
 
 def test_a_host_that_is_told_not_to_use_ipv6_has_none() -> None:
     """An address of it is named for what is missing; listening on all of it does no harm."""
     script = (
         "import importlib, sys; sys.path.insert(0, '.');"
-        "ports = importlib.import_module('plugins.modules.host_ports');"
+        "ports = importlib.import_module('plugins.module_utils.ports');"
         "found = ports.judge(['127.0.0.1', '::', '::1'], 8080, ['tcp'], set())['states'];"
         "print([one['state'] for one in found])"
     )

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
+from tests.unit.rendering import evaluate
+
 firewall = importlib.import_module("roles.firewall.filter_plugins.firewall")
 table = importlib.import_module("roles.firewall.library.firewall_table")
 status = importlib.import_module("roles.status.filter_plugins.status")
@@ -69,6 +71,20 @@ def test_the_running_connection_is_held_against_the_entries(
 ) -> None:
     """Port and address have to be let in by the same entry."""
     assert firewall.firewall_admits(entries, connection) is admitted
+
+
+@pytest.mark.parametrize(
+    ("said", "connection"),
+    [
+        ("192.0.2.7 40000 198.51.100.1 22\n", "192.0.2.7 40000 198.51.100.1 22"),
+        ("UNKNOWN 65535 UNKNOWN 65535\n", ""),
+        ("", ""),
+    ],
+)
+def test_a_run_over_a_pipe_has_no_connection_to_lose(said: str, connection: str) -> None:
+    """As of `sshd -i` behind a ProxyCommand, or of systemd's socket for a vsock."""
+    found = evaluate("firewall", "__firewall_connection", __firewall_ssh={"stdout": said})
+    assert found == connection
 
 
 def test_status_says_what_is_open() -> None:

@@ -171,23 +171,12 @@ KEYSTORE = bytes(range(256))
 KEYSTORE_TEXT = base64.b64encode(KEYSTORE).decode()
 
 
-def made(values: dict[str, str]) -> dict[str, Any]:
-    """Return what the role finds when the host has made secrets before."""
-    return {
-        "results": [
-            {"item": name, "content": base64.b64encode(value.encode()).decode()}
-            for name, value in values.items()
-        ]
-    }
-
-
 def role(expression: str, **variables: Any) -> Any:
     """Evaluate an expression in the role, as on a host that made KEY and SECRET_KEY."""
     known = {
         "slipway_project": "shop", "slipway_config_dir": "/etc/slipway/shop",
         "slipway_back_network": "shop-back", "flask_engine": {"api_version": "1.41"},
-        "__flask_release": B, "__flask_current": {}, "ansible_check_mode": False,
-        "__flask_made_there": made({"SECRET_KEY": "made-secret-key"}),
+        "__flask_release": B, "__flask_current": {"made": {"SECRET_KEY": "made-secret-key"}},
     }  # fmt: skip
     return evaluate("flask", expression, **{**known, **variables})
 
@@ -209,7 +198,7 @@ def test_the_key_of_the_sessions_can_be_given_or_left_out() -> None:
     """By its own value, or by false."""
     given = role("__flask_secrets", flask_secret_files={"SECRET_KEY": "mine"})
     assert given == {"files/SECRET_KEY": "mine"}
-    without = {"flask_secret_files": {"SECRET_KEY": False}, "__flask_made_there": made({})}
+    without = {"flask_secret_files": {"SECRET_KEY": False}, "__flask_current": {}}
     assert role("__flask_secrets", **without) == {}
     assert role("__flask_made", **without) == []
     assert role("__flask_runtime.env", **without) == {}
@@ -221,7 +210,7 @@ def test_the_host_makes_variables_as_it_makes_files(empty: str | None) -> None:
     given = {
         "flask_secret_env": {"KEY": empty, "SECRET_KEY": empty, "MINE": "m"},
         "flask_secret_files": {"KEY": empty},
-        "__flask_made_there": made({"KEY": "made-key", "SECRET_KEY": "made-secret-key"}),
+        "__flask_current": {"made": {"KEY": "made-key", "SECRET_KEY": "made-secret-key"}},
     }
     assert role("__flask_made", **given) == ["KEY", "SECRET_KEY"]
     assert role("__flask_secrets", **given) == {
@@ -360,7 +349,11 @@ def test_a_file_that_cannot_be_is_refused(
 
 def test_each_release_has_files_of_its_own() -> None:
     """Read-only, for the migrations too, and another content is another release."""
-    given = {"__flask_files_read": {"files": {"/etc/app.ini": "one"}}, "flask_secret_files": {}}
+    given = {
+        "__flask_files_read": {"files": {"/etc/app.ini": "one"}},
+        "__flask_uwsgi_ini": "[uwsgi]",
+        "flask_secret_files": {},
+    }
     mounts = role("__flask_mounts", **given)
     assert {
         "type": "bind",
@@ -377,7 +370,7 @@ def test_each_release_has_files_of_its_own() -> None:
         if one["name"] == "identify | Derive the release from its content"
     )
 
-    def release(content: str) -> str:
+    def release(content: str, uwsgi: str = "[uwsgi]") -> str:
         return str(
             role(
                 "name",
@@ -385,7 +378,9 @@ def test_each_release_has_files_of_its_own() -> None:
                 __flask_build="a",
                 __flask_salt="s",
                 __flask_files_read={"files": {"/etc/app.ini": content}},
+                __flask_uwsgi_ini=uwsgi,
             )
         )
 
     assert release("one") == release("one") != release("two")
+    assert release("one", "[uwsgi]\nprocesses = 3") != release("one")

@@ -165,8 +165,17 @@ def test_an_unsupported_host_is_refused_before_anything_is_touched() -> None:
     names = [task["name"] for task in load_tasks(ROLES / "preflight/tasks/host.yml")]
     assert names.index("host | Refuse a system that is not supported") == 1
     play = load_tasks(ROLES.parent / "playbooks/site.yml")[0]
-    first = play["tasks"][0]["block"][0]
-    assert first["ansible.builtin.import_role"]["name"] == "preflight"
+    deploy = next(task for task in play["tasks"] if "block" in task)
+    assert deploy["block"][0]["ansible.builtin.import_role"]["name"] == "preflight"
+    # What comes before looks only.
+    before = play["tasks"][: play["tasks"].index(deploy)]
+    looks = [task["slipway_look"] for task in before if "slipway_look" in task]
+    assert [set(one) for one in looks] == [{"record", "watch"}]
+    others = {tuple(task)[1] for task in before if "slipway_look" not in task}
+    assert others <= {
+        "ansible.builtin.import_role", "slipway_plan", "ansible.builtin.debug",
+        "ansible.builtin.fail", "ansible.builtin.set_stats", "ansible.builtin.meta",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("nominal", [512, 1024, 2048, 3072, 4096, 6144, 8192, 16384, 24576, 65536])

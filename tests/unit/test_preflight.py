@@ -12,7 +12,7 @@ import pytest
 from tests.unit.rendering import ROLES, evaluate, load_tasks
 
 preflight = importlib.import_module("roles.preflight.filter_plugins.preflight")
-space = importlib.import_module("roles.preflight.library.preflight_space")
+host = importlib.import_module("roles.preflight.library.preflight_host")
 
 
 def container(name: str, port: int | None, address: str = "127.0.0.1", **labels: str) -> Any:
@@ -56,33 +56,26 @@ def test_who_holds_a_port_is_named(containers: list[Any], bind: str, who: str) -
         "preflight",
         "said",
         said=task["ansible.builtin.assert"]["fail_msg"],
-        item={"item": {"bind": bind, "port": 8080, "variable": "nginx_http_port"}},
+        item=[{"bind": bind, "port": 8080, "variable": "nginx_http_port"}],
         __preflight_taken=[bind],
         slipway_project="example",
-        __preflight_owner={"status": 200, "json": containers},
+        __preflight_seen={"containers": containers},
     )
     assert sentence.startswith(f"Port 8080 on {bind} of host is taken by {who}")
     assert sentence.endswith("set nginx_http_port to a free port.")
 
 
-def test_without_an_engine_it_is_another_program() -> None:
-    """What the engine says instead of a list is no list."""
-    expression = "__preflight_containers"
-    for answer in ({"status": -1}, {"status": 500, "json": {"message": "no"}}):
-        assert evaluate("preflight", expression, __preflight_owner=answer) == []
-
-
 def test_the_front_of_the_project_holds_its_own_ports() -> None:
     """Those are no reason to refuse anything."""
-    assert preflight.ports_held([SHOP, OURS], "example") == [{"address": "127.0.0.1", "port": 8090}]
+    assert host.ports_held([SHOP, OURS], "example") == {("127.0.0.1", 8090)}
 
 
 def test_the_engines_own_file_system_counts(tmp_path: Path) -> None:
     """Wherever its images are: by what it says, or by what it will read."""
     said = {"DockerRootDir": "/srv/docker", "DriverStatus": [["Backing Filesystem", "extfs"]]}
-    assert space.engine_directories(said, "/nowhere") == ["/srv/docker"]
+    assert host.engine_directories(said, "/nowhere") == ["/srv/docker"]
     said["DriverStatus"] = [["driver-type", "io.containerd.snapshotter.v1"]]
-    assert space.engine_directories(said, "/nowhere") == ["/srv/docker", "/var/lib/containerd"]
+    assert host.engine_directories(said, "/nowhere") == ["/srv/docker", "/var/lib/containerd"]
     daemon = tmp_path / "daemon.json"
     for text, root in (
         ('{"data-root": "/data/docker"}', "/data/docker"),
@@ -91,15 +84,14 @@ def test_the_engines_own_file_system_counts(tmp_path: Path) -> None:
         ("no JSON", "/var/lib/docker"),
     ):
         daemon.write_text(text)
-        assert space.engine_directories({}, str(daemon)) == [root]
-    assert space.info(str(tmp_path / "nowhere")) == {}
+        assert host.engine_directories({}, str(daemon)) == [root]
 
 
 def test_each_file_system_is_measured_once_and_names_its_uses(tmp_path: Path) -> None:
     """A tmpfs is one of its own, and a directory that is missing is one to come."""
     link = tmp_path / "backups"
     link.symlink_to("/dev/shm")  # noqa: S108 (looked at only)
-    here, there = space.file_systems(
+    here, there = host.file_systems(
         [
             (str(tmp_path / "docker"), "the engine", True),
             (str(tmp_path / "not/there/yet"), "the state", False),

@@ -118,6 +118,26 @@ def test_an_interpreter_from_source_is_listed_and_a_packaged_one_is_not(tmp_path
     assert {"pkg:generic/python@3.13.9", "pkg:generic/python@3.14.9"} <= purls
 
 
+def test_an_image_that_stayed_is_not_asked_again(tmp_path: Path) -> None:
+    """The bill of another release is copied, in the new one's name and with its own number."""
+    found = {"part": "nginx", "image": "a", "id": "sha256:b", **packages.parse(SAID)}
+    before = tmp_path / "abc.nginx.cdx.json"
+    before.write_text(sbom.sbom_document(found, "abc"))
+    after = tmp_path / "def.nginx.cdx.json"
+    assert not packages.copied(after, "nginx", "sha256:c", "def", False)
+    assert not packages.copied(after, "flask", "sha256:b", "def", False)
+    assert packages.copied(after, "nginx", "sha256:b", "def", True)
+    assert not after.exists()
+    assert packages.copied(after, "nginx", "sha256:b", "def", False)
+    assert packages.known(after, "sha256:b")
+    old, new = json.loads(before.read_text()), json.loads(after.read_text())
+    assert validator().validate_str(after.read_text()) is None
+    assert old["serialNumber"] != new["serialNumber"]
+    assert old["components"] == new["components"]
+    assert {"name": "slipway:release", "value": "def"} in new["metadata"]["component"]["properties"]
+    assert "abc" not in after.read_text()
+
+
 def test_a_bill_that_cannot_be_made_keeps_no_other_from_being_made() -> None:
     """Whatever is in an image."""
     good = {"part": "flask", "image": "a", "id": "b", **packages.parse(SAID)}

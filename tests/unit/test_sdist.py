@@ -29,6 +29,29 @@ def packed(directory: Path, **files: str) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("metadata", "dependencies", "dynamic"),
+    [
+        ("Metadata-Version: 2.4\nRequires-Dist: flask>=3\nRequires-Dist: Babel",
+         ["Babel", "flask>=3"], False),
+        ("Metadata-Version: 2.4\nDynamic: license-file", [], False),
+        ("Metadata-Version: 2.2\nDynamic: Requires-Dist\nRequires-Dist: flask", ["flask"], True),
+        ("Metadata-Version: 2.1\nRequires-Dist: flask (>=3)", ["flask (>=3)"], True),
+        ('Metadata-Version: 2.4\nRequires-Dist: tomli; python_version < "3.11"\n'
+         "Requires-Dist: pytest; extra == 'test'\n"
+         'Requires-Dist: rich; (python_version > "3") and extra == "all"',
+         ['tomli; python_version < "3.11"'], False),
+    ],
+)  # fmt: skip
+def test_what_a_package_declares_to_need(
+    tmp_path: Path, metadata: str, dependencies: list[str], dynamic: bool
+) -> None:
+    """Without extras; metadata that may change in a build are no certainty."""
+    info = f"{metadata}\nName: shop\nVersion: 1.0\n"
+    found = sdist.describe(packed(tmp_path, **{"PKG-INFO": info}), "requirements.lock")
+    assert (found["dependencies"], found["dynamic"]) == (dependencies, dynamic)
+
+
+@pytest.mark.parametrize(
     ("files", "lock"),
     [
         ({}, ""),

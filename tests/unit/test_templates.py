@@ -18,7 +18,10 @@ from tests.unit.rendering import ROLES, ROOT, evaluate, render
 BIN = Path(sys.executable).parent
 TEMPLATES = sorted(path.relative_to(ROLES) for path in ROLES.glob("*/templates/**/*.j2"))
 
-SDIST = {"name": "example", "version": "1.0", "sha256": "0" * 64, "lock": "", "path": "example.tgz"}
+SDIST = {
+    "name": "example", "version": "1.0", "sha256": "0" * 64, "path": "example.tgz",
+    "lock": "", "dependencies": [], "dynamic": True,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=str)
@@ -33,7 +36,10 @@ def test_header_comes_first(template: Path) -> None:
 
 def dockerfile(**overrides: Any) -> str:
     """Return the Dockerfile of an application."""
-    known = {"__flask_sdist": SDIST, "slipway_project": "shop", "__flask_secret_mounts": False}
+    known = {
+        "__flask_sdist": SDIST, "slipway_project": "shop", "__flask_secret_mounts": False,
+        "__flask_compiler": "",
+    }  # fmt: skip
     return render("flask", "Dockerfile.j2", **{**known, **overrides})
 
 
@@ -43,8 +49,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "runtime packages": {"flask_runtime_packages": ["libpq5", "libpq5"]},
     "requirements": {"flask_requirements": ["psycopg2", "gunicorn<30"]},
     "lock file": {"__flask_sdist": {**SDIST, "lock": "0" * 64}},
+    "declared": {"__flask_sdist": {**SDIST, "dependencies": ["flask>=3"], "dynamic": False}},
+    "compiler": {"__flask_compiler": "shop-compiler:0123456789ab"},
+    "compiler itself": {
+        "__flask_compiler": "shop-compiler:0123456789ab",
+        "__flask_compiling": True,
+        "flask_build_packages": ["libpq-dev"],
+    },
     "all": {
-        "__flask_sdist": {**SDIST, "lock": "0" * 64},
+        "__flask_sdist": {**SDIST, "lock": "0" * 64, "dependencies": ["flask>=3"]},
         "flask_build_packages": ["libpq-dev"],
         "flask_requirements": ["psycopg2"],
         "flask_runtime_packages": ["libpq5"],
@@ -58,6 +71,8 @@ VARIANTS |= {
     }
     for name, variant in VARIANTS.items()
 }
+# Those that end in an image of an application.
+WHOLE = [name for name in VARIANTS if not name.startswith("compiler itself")]
 CLASSIC = [name for name in VARIANTS if not name.endswith("BuildKit")]
 
 
@@ -100,7 +115,7 @@ def test_dockerfile_suits_the_classic_builder(variant: str) -> None:
     assert "# syntax" not in text
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", WHOLE)
 def test_final_stage_is_clean(variant: str) -> None:
     """The image that runs has no compiler and no build network settings, and is not root."""
     text = instructions(dockerfile(**VARIANTS[variant]))
@@ -120,6 +135,40 @@ def test_dockerfile_installs_what_was_asked() -> None:
     assert "libpq-dev" in first
     assert "libpq5" in second
     assert "libpq5" not in first.replace("libpq-dev", "")
+
+
+def test_what_takes_a_minute_to_compile_is_in_the_image_with_the_compiler_alone() -> None:
+    """A release that begins in that image neither installs a compiler nor compiles uWSGI."""
+    compiler = "\n".join(instructions(dockerfile(**VARIANTS["compiler itself"])))
+    release = "\n".join(instructions(dockerfile(**VARIANTS["compiler"])))
+    plain = "\n".join(instructions(dockerfile()))
+    for text, there in ((compiler, True), (release, False), (plain, True)):
+        assert ("apt-get install -y --no-install-recommends gcc" in text) is there
+        assert ("/source/uwsgi.txt" in text) is there
+    assert "FROM ${BASE_IMAGE} AS build" in compiler
+    assert "FROM shop-compiler:0123456789ab AS build" in release
+    assert "sdist" not in compiler
+
+
+@pytest.mark.parametrize("variant", WHOLE)
+def test_a_change_of_code_alone_leaves_all_but_two_steps_in_the_cache(variant: str) -> None:
+    """What changes with the code comes last in both stages, and declared needs before it."""
+    text = instructions(dockerfile(**VARIANTS[variant]))
+    split = [n for n, line in enumerate(text) if line.startswith("FROM")][-1]
+    first, final = text[:split], text[split:]
+    code = next(n for n, line in enumerate(first) if line.startswith("COPY sdist/"))
+    assert [line.split()[0] for line in first[code:]] == ["COPY", "RUN", "ARG", "LABEL"]
+    assert any("install --no-index" in line and "uwsgi" in line for line in first[:code])
+    application = next(n for n, line in enumerate(final) if "/application" in line)
+    assert {line.split()[0] for line in final[application + 1 :]}.isdisjoint({"RUN", "COPY"})
+
+
+def test_needs_that_only_a_build_tells_are_looked_for_with_the_package() -> None:
+    """Declared ones are all there is; with neither certainty nor a lock pip looks once more."""
+    declared = {**SDIST, "dependencies": ["flask>=3"], "dynamic": False}
+    build = "/source/*.tar.gz"
+    assert f"--no-deps {build}" in dockerfile(__flask_sdist=declared)
+    assert f"--no-deps {build}" not in dockerfile(__flask_sdist={**declared, "dynamic": True})
 
 
 # flask: uwsgi.ini
@@ -168,7 +217,7 @@ def test_uwsgi_settings_win() -> None:
 def build_environment(tmp_path: Path, **overrides: Any) -> dict[str, str]:
     """Return what the build exports, by the shell itself."""
     path = tmp_path / "env"
-    path.write_text(render("flask", "network.env.j2", **{"__flask_ca": {"stat": {}}, **overrides}))
+    path.write_text(render("flask", "network.env.j2", **{"__flask_ca_bundle": "", **overrides}))
     done = subprocess.run(
         ["/bin/sh", "-euc", f". {path}; env -0"], capture_output=True, text=True, env={}, check=True
     )
@@ -184,9 +233,7 @@ def test_build_environment_is_quiet_by_default(tmp_path: Path) -> None:
 def test_build_environment_takes_an_index_as_it_is(tmp_path: Path) -> None:
     """A URL with characters of the shell reaches pip unharmed."""
     index = "https://user:p$HOME'`id`&x@index.example/simple?a=1;b"
-    found = build_environment(
-        tmp_path, flask_build_pip_index=index, __flask_ca={"stat": {"exists": True}}
-    )
+    found = build_environment(tmp_path, flask_build_pip_index=index, __flask_ca_bundle="/ca.crt")
     assert found["PIP_INDEX_URL"] == index
     assert found["PIP_CERT"] == found["SSL_CERT_FILE"]
 

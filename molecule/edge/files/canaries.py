@@ -192,7 +192,7 @@ def watch(known: str, out: str, stop: str) -> None:
                 file.write(f"{line}\n")
                 file.flush()
             looks += 1
-            time.sleep(0.02)
+            time.sleep(0.05)
         file.write(f"looked {looks} times\n")
 
 

@@ -37,76 +37,18 @@ volumes: {description: Where each volume lies - by name., type: dict, returned: 
 containers: {description: Each container by name - healthy or not., type: dict, returned: always}
 """
 
-import http.client
 import importlib.util
-import json
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import engine
 from ansible.module_utils.basic import AnsibleModule
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Where snapd puts commands: the first on Debian and Ubuntu, the second elsewhere.
 SNAP_PATH = "/snap/bin:/var/lib/snapd/snap/bin"
-
-
-class SocketConnection(http.client.HTTPConnection):
-    """An HTTP connection to a unix socket."""
-
-    def __init__(self, path: str, patience: int) -> None:
-        """Remember the path."""
-        super().__init__("localhost", timeout=patience)
-        self.path = path
-
-    def connect(self) -> None:
-        """Connect to the socket instead of a TCP port."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-def ask(path: str, what: str, patience: int = 10) -> Any:
-    """Return what the engine answers to a request, None when none answers within some seconds."""
-    connection = SocketConnection(path, patience)
-    try:
-        connection.request("GET", what)
-        answer = connection.getresponse()
-        return json.loads(answer.read()) if answer.status == 200 else None
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-
-
-def contents(path: str) -> dict[str, Any]:
-    """Return the engine's networks, volumes and containers, by name.
-
-    Raises:
-        OSError: when it does not answer; a busy engine is no empty one.
-
-    """
-    said = {}
-    for what in ("/networks", "/volumes", "/containers/json?all=1"):
-        said[what] = ask(path, what, patience=60)
-        if said[what] is None:
-            raise OSError(f"the engine does not answer to {what} on {path}")
-    networks, volumes, containers = said.values()
-    volumes = volumes["Volumes"] or []
-    return {
-        "networks": {
-            one["Name"]: {"internal": one["Internal"], "options": one["Options"] or {}}
-            for one in networks
-        },
-        "volumes": {one["Name"]: one["Mountpoint"] for one in volumes},
-        "containers": {
-            name.lstrip("/"): {"healthy": "(healthy)" in one["Status"]}
-            for one in containers
-            for name in one["Names"]
-        },
-    }
 
 
 def of_snap(root: str, installed: bool, path: str, snap_path: str) -> bool:
@@ -139,14 +81,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    version = ask(module.params["socket"], "/version") or {}
+    version = engine.ask(module.params["socket"], "/version") or {}
     found: dict[str, Any] = {"networks": {}, "volumes": {}, "containers": {}}
     if version:
         try:
-            found = contents(module.params["socket"])
+            found = engine.contents(module.params["socket"])
         except OSError as problem:
             module.fail_json(msg=str(problem))
-    info = (ask(module.params["socket"], "/info", patience=60) or {}) if version else {}
+    info = (engine.ask(module.params["socket"], "/info", patience=60) or {}) if version else {}
     dockerd = shutil.which("dockerd", path=PATH) or ""
     client = shutil.which("docker", path=PATH)
     module.exit_json(

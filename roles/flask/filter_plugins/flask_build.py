@@ -1,8 +1,9 @@
-"""Passwords out of the addresses of package indexes: pip hands those on as arguments."""
+"""Files of a build; passwords out of the addresses of package indexes, which pip hands on."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,9 +24,18 @@ def netrc_of(text: str) -> str:
     return "".join(dict.fromkeys(lines))
 
 
+def files_below(files: Mapping[str, Any], directory: str) -> dict[str, Any]:
+    """Return files, path to content, with their paths in a directory."""
+    return {f"{directory}/{path}": content for path, content in files.items()}
+
+
 class FilterModule:
     """Filters of the role."""
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
-        return {"without_passwords": without_passwords, "netrc_of": netrc_of}
+        return {
+            "files_below": files_below,
+            "netrc_of": netrc_of,
+            "without_passwords": without_passwords,
+        }

@@ -36,6 +36,10 @@ options:
     description: The build whose first stage is kept, so that the next one is fast; empty for all.
     type: str
     default: ""
+  compiler:
+    description: Image with the compiler that the next build begins with; empty leaves all.
+    type: str
+    default: ""
   keep:
     description: How many releases are kept.
     type: int
@@ -97,6 +101,17 @@ def prune_stages(module: Any) -> None:
             docker(module, "image", "rm", image, check=False)
 
 
+def prune_compilers(module: Any) -> None:
+    """Remove the images with a compiler but the one that the next build begins with."""
+    names = docker(
+        module, "image", "ls", f"--filter=label=slipway.project={module.params['project']}",
+        "--filter=label=slipway.part=compiler", "--format={{.Repository}}:{{.Tag}}",
+    ).split()  # fmt: skip
+    for name in names:
+        if name != module.params["compiler"] and not name.startswith("<none>"):
+            docker(module, "image", "rm", name, check=False)
+
+
 def prune_files(directory: Path, kept: set[str]) -> set[str]:
     """Remove what is named after a release that is not kept; return the releases' names."""
     removed = set()
@@ -120,6 +135,7 @@ def main() -> None:
             "files": {"type": "path", "required": True},
             "release": {"type": "str", "required": True},
             "build": {"type": "str", "default": ""},
+            "compiler": {"type": "str", "default": ""},
             "keep": {"type": "int", "required": True},
         },
     )
@@ -129,6 +145,8 @@ def main() -> None:
     removed = prune_images(module, kept)
     if module.params["build"]:
         prune_stages(module)
+    if module.params["compiler"]:
+        prune_compilers(module)
     for directory in (
         state_dir / "static" / "releases", state_dir / "static" / "served",
         state_dir / "releases", Path(module.params["secrets"]),

@@ -38,8 +38,18 @@ sha256: {description: SHA-256 of the sdist., type: str, returned: always}
 name: {description: Name of the package., type: str, returned: always}
 version: {description: Version of the package., type: str, returned: always}
 lock: {description: Text of the lock file or an empty string., type: str, returned: always}
+dependencies:
+  description: What the package declares to need, as lines of a pip requirements file, sorted.
+  type: list
+  elements: str
+  returned: always
+dynamic:
+  description: Whether only a build of the package tells what it needs.
+  type: bool
+  returned: always
 """
 
+import email.message
 import email.parser
 import fnmatch
 import gzip
@@ -234,8 +244,23 @@ def has_hashes(text: str) -> bool:
     return re.search(r"(^|\s)--hash=\w+:[0-9a-f]+", text) is not None
 
 
+def dependencies_of(metadata: email.message.Message) -> tuple[list[str], bool]:
+    """Return what core metadata declare to be needed, and whether a build may find other needs.
+
+    Extras are left out. An sdist says for certain what a package needs from version 2.2 of the
+    metadata on, where `Dynamic` does not name the field (packaging.python.org, core metadata).
+    """
+    version = tuple(int(part) for part in re.findall(r"\d+", str(metadata["Metadata-Version"])))
+    dynamic = [str(name).strip().lower() for name in metadata.get_all("Dynamic", [])]
+    needed = [" ".join(str(line).split()) for line in metadata.get_all("Requires-Dist", [])]
+    return (
+        sorted({line for line in needed if not re.search(r";.*\bextra\b", line)}),
+        version < (2, 2) or "requires-dist" in dynamic,
+    )
+
+
 def describe(sdist: Path, lock_file: str) -> dict[str, Any]:
-    """Return name, version, hash and lock of an sdist; raise SdistError when it is none."""
+    """Return name, version, hash, lock and needs of an sdist; raise SdistError when it is none."""
     try:
         with tarfile.open(sdist, "r:*") as archive:
             members = {m.name: m for m in archive.getmembers() if m.isreg()}
@@ -263,12 +288,15 @@ def describe(sdist: Path, lock_file: str) -> dict[str, Any]:
             f"flask_source {sdist} cannot be read as an sdist ({problem}): "
             "name a source tree or a .tar.gz made by `python -m build --sdist`."
         ) from problem
+    dependencies, dynamic = dependencies_of(metadata)
     return {
         "path": str(sdist),
         "sha256": hashlib.sha256(sdist.read_bytes()).hexdigest(),
         "name": str(metadata["Name"]),
         "version": str(metadata["Version"]),
         "lock": lock_text,
+        "dependencies": dependencies,
+        "dynamic": dynamic,
     }
 
 

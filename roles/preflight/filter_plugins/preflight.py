@@ -1,9 +1,13 @@
-"""Who publishes a port of the host, by the engine's list of containers."""
+"""Who publishes a port of the host, by the engine's list of containers; what roles take."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, not bound)
 
@@ -11,18 +15,6 @@ EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, not bound)
 def _label(container: Mapping[str, Any], name: str) -> str:
     """Return a container's label, or nothing."""
     return str((container.get("Labels") or {}).get(name, ""))
-
-
-def ports_held(containers: Iterable[Mapping[str, Any]], project: str) -> list[dict[str, Any]]:
-    """Return the addresses and ports that the front of a project publishes."""
-    return [
-        {"address": port.get("IP", ""), "port": port["PublicPort"]}
-        for container in containers
-        if _label(container, "slipway.project") == project
-        and _label(container, "slipway.part") == "nginx"
-        for port in container.get("Ports") or []
-        if port.get("PublicPort")
-    ]
 
 
 def port_taken(
@@ -46,9 +38,28 @@ def port_taken(
     return f"another program (`ss -ltnp` there names it): stop that, or {free}"
 
 
+@cache
+def _options(path: str) -> Any:
+    """Return the options of an argument_specs.yml, read once."""
+    # With libyaml it takes a tenth of the time.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    specs = yaml.load(Path(path).read_text(), Loader=loader)  # noqa: S506 (a safe one)
+    return specs["argument_specs"]["main"]["options"]
+
+
+def preflight_options(roles: Iterable[str], directory: str) -> dict[str, Any]:
+    """Return role to the options that it takes, by name, of the roles in a directory."""
+    return {
+        role: _options(str(Path(directory) / role / "meta/argument_specs.yml")) for role in roles
+    }
+
+
 class FilterModule:
     """Filters of the role."""
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
-        return {"ports_held": ports_held, "port_taken": port_taken}
+        return {
+            "port_taken": port_taken,
+            "preflight_options": preflight_options,
+        }

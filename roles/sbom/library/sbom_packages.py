@@ -9,7 +9,8 @@ short_description: List the packages in images that have no bill of materials ye
 description:
   - Asks each image itself, in a container without a network that is removed again, for its Debian
     packages, the Python distributions anywhere in it and the interpreters that no package owns.
-  - An image whose bill is there, and is of this very image, is left out.
+  - An image whose bill is there, and is of this very image, is left out. Where another release has
+    a bill of the very image, the release gets a copy in its own name.
   - An image that does not tell is no failure, it is among C(problems).
 options:
   images:
@@ -43,9 +44,12 @@ problems:
 
 import json
 import re
+import uuid
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import volume
 from ansible.module_utils.basic import AnsibleModule
 
 # Each line begins with its kind. os-release need not have a VERSION_ID: Debian testing has none. A
@@ -107,6 +111,25 @@ def known(path: Path, identity: str) -> bool:
         return False
 
 
+def copied(path: Path, part: str, identity: str, release: str, check: bool) -> bool:
+    """Make the bill of an image from another release's; say whether there was one."""
+    for other in sorted(path.parent.glob(f"*.{part}.cdx.json")):
+        if not known(other, identity):
+            continue
+        bill = json.loads(other.read_text())
+        now = datetime.now(timezone.utc)  # noqa: UP017 (Python 3.10 has no datetime.UTC)
+        # A bill of its own: no two have a serial number in common.
+        bill["serialNumber"] = uuid.uuid4().urn
+        bill["metadata"]["timestamp"] = now.isoformat()
+        for one in bill["metadata"]["component"].get("properties", []):
+            if one["name"] == "slipway:release":
+                one["value"] = release
+        if not check:
+            volume.replace(path, json.dumps(bill, indent=1) + "\n", 0o644)
+        return True
+    return False
+
+
 def parse(text: str) -> dict[str, Any]:
     """Return what an image said about itself; raise SilentImageError when it named no package."""
     system = ["linux", ""]
@@ -156,16 +179,22 @@ def main() -> None:
         supports_check_mode=True,
     )
     found, problems = [], []
+    changed = False
+    release = module.params["release"]
     for part, image in module.params["images"].items():
         try:
             identity = image_id(module, image)
-            path = Path(module.params["directory"], f"{module.params['release']}.{part}.cdx.json")
-            if not known(path, identity):
+            path = Path(module.params["directory"], f"{release}.{part}.cdx.json")
+            if known(path, identity):
+                continue
+            if copied(path, part, identity, release, module.check_mode):
+                changed = True
+            else:
                 one = packages(module, identity)
                 found.append({"part": part, "image": image, "id": identity, **one})
         except SilentImageError as problem:
             problems.append(f"{image} does not tell its packages: {problem}")
-    module.exit_json(changed=False, found=found, problems=problems)
+    module.exit_json(changed=changed, found=found, problems=problems)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,20 @@
 #!/usr/bin/python
-"""Tell the free space of the file systems that a deploy writes to."""
+"""Look at what a deploy needs of a host: its system, free space, and ports."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: preflight_space
-short_description: Tell the free space of the file systems that a deploy writes to
+module: preflight_host
+short_description: Look at what a deploy needs of a host - its system, free space, and ports
 description:
-  - Those of the engine, wherever it keeps its images and volumes, and those of directories, there
-    or not yet.
+  - The file systems are those of the engine, wherever it keeps its images and volumes, and those
+    of directories, there or not yet.
+  - A port is taken for a moment. What the front of the project publishes is as good as free.
 options:
+  project:
+    description: Name of the project.
+    type: str
+    required: true
   socket:
     description: Path of the engine's socket.
     type: path
@@ -23,58 +28,37 @@ options:
     type: list
     elements: dict
     default: []
+  listen:
+    description: What has to be free, as C(addresses), C(port) and C(protocols).
+    type: list
+    elements: dict
+    default: []
 author: [Slipway]
 """
 
 RETURN = r"""
+system: {description: What /etc/os-release says., type: str, returned: always}
 file_systems:
   description: Each by its mount point, with its free space and what it is for.
   type: list
   returned: always
+containers: {description: Those that run, as the engine lists them., type: list, returned: always}
+ports: {description: What host_ports says of each O(listen)., type: list, returned: always}
 """
 
-import http.client
 import json
 import os
-import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils import ports
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.engine import ask
 
 ROOT = "/var/lib/docker"
 # Where an engine that leaves images to containerd keeps them.
 CONTAINERD = "/var/lib/containerd"
-
-
-class SocketConnection(http.client.HTTPConnection):
-    """An HTTP connection to a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        """Remember the path."""
-        super().__init__("localhost", timeout=30)
-        self.path = path
-
-    def connect(self) -> None:
-        """Connect to the socket instead of a TCP port."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-def info(path: str) -> dict[str, Any]:
-    """Return what the engine says of itself, nothing where none answers."""
-    connection = SocketConnection(path)
-    try:
-        connection.request("GET", "/info")
-        answer = connection.getresponse()
-        said = json.loads(answer.read()) if answer.status == 200 else {}
-    except (OSError, ValueError, http.client.HTTPException):
-        return {}
-    finally:
-        connection.close()
-    return said if isinstance(said, dict) else {}
 
 
 def engine_directories(said: dict[str, Any], daemon_json: str) -> list[str]:
@@ -126,24 +110,50 @@ def file_systems(uses: Iterable[tuple[str, str, bool]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def ports_held(containers: Iterable[Mapping[str, Any]], project: str) -> set[tuple[str, int]]:
+    """Return the addresses and ports that the front of a project publishes."""
+    front = {"slipway.project": project, "slipway.part": "nginx"}
+    return {
+        (port.get("IP", ""), int(port["PublicPort"]))
+        for container in containers
+        if front.items() <= (container.get("Labels") or {}).items()
+        for port in container.get("Ports") or []
+        if port.get("PublicPort")
+    }
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
+            "project": {"type": "str", "required": True},
             "socket": {"type": "path", "required": True},
             "daemon_json": {"type": "path", "default": "/etc/docker/daemon.json"},
             "directories": {"type": "list", "elements": "dict", "default": []},
+            "listen": {"type": "list", "elements": "dict", "default": []},
         },
         supports_check_mode=True,
     )
     given = module.params
-    engine = engine_directories(info(given["socket"]), given["daemon_json"])
+    about = Path("/etc/os-release")
+    said = ask(given["socket"], "/info", patience=30) or {}
+    containers = ask(given["socket"], "/containers/json", patience=30) or []
+    held = ports_held(containers, given["project"])
     module.exit_json(
         changed=False,
+        system=about.read_text() if about.exists() else "",
         file_systems=file_systems(
-            [(path, f"the engine in {path}", True) for path in engine]
+            [
+                (path, f"the engine in {path}", True)
+                for path in engine_directories(said, given["daemon_json"])
+            ]
             + [(one["path"], one["what"], False) for one in given["directories"]]
         ),
+        containers=containers,
+        ports=[
+            ports.judge(one["addresses"], int(one["port"]), one["protocols"], held)
+            for one in given["listen"]
+        ],
     )
 
 
