@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run a server, and start it anew when a file of the source changes: watch.py DIRECTORY... -- COMMAND.
+"""Run a server, and start it anew when its source changes: watch.py DIRECTORY... -- COMMAND.
 
 uWSGI's own py-autoreload looks at what was imported, so that a file which could not be imported is
 never looked at again, and its master takes two seconds to reload. The server is killed with all its
@@ -85,7 +85,7 @@ def main() -> int:
         time.sleep(SECONDS)
         ended = server.poll() is not None
         if ended and not told and not stopped:
-            say("the server has ended, see above: it starts again when a file of the source changes.")
+            say("the server has ended, see above: it starts when the source changes.")
         told = ended
         now = signature(directories)
         if now != seen and not stopped:
