@@ -349,7 +349,8 @@ SYSTEMS = ("bookworm", "trixie", "forky")
 SECONDS = {
     "releases": 1200, "edge": 1000, "data": 900, "stack": 800, "upgrade": 600, "tls": 600,
     "elsewhere": 450, "start_trixie": 400, "start_forky": 400, "flask": 250, "postgres": 165,
-    "base_images": 125, "registry": 350, "compose": 300, "compose_v1": 250, "nginx": 115, "docker": 105,
+    "base_images": 125, "registry": 350, "compose": 300, "compose_v1": 250, "nginx": 115,
+    "docker": 105,
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
