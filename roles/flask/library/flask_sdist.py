@@ -77,7 +77,8 @@ CACHES = (
     ".#*",
 )  # fmt: skip
 # Directories that a build or an installation leaves at the root; further down they are somebody's.
-LEFT_BEHIND = ("build", "dist", "venv", ".venv", "node_modules")
+# What ./slipway compose writes has secrets for development in it.
+LEFT_BEHIND = ("build", "dist", "venv", ".venv", "node_modules", ".compose")
 
 
 # What counts as a lock file beside the one that was named, where it has hashes.
