@@ -326,7 +326,8 @@ def molecule(part: Part) -> Result:
 SECONDS = {
     "releases": 1200, "data": 1200, "edge": 1100, "tls": 1000, "default": 800, "upgrade": 800,
     "registry": 700, "start_forky": 600, "start_trixie": 600, "elsewhere": 450, "flask": 300,
-    "postgres": 200, "base_images": 200, "nginx": 180, "docker": 105, "compose": 300, "compose_v1": 250,
+    "postgres": 200, "base_images": 200, "nginx": 180, "docker": 105, "compose": 300,
+    "compose_v1": 250,
     "vagrant": 600,
 }  # fmt: skip
 
