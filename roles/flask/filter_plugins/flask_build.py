@@ -1,4 +1,4 @@
-"""Passwords out of the addresses of package indexes: pip hands those on as arguments."""
+"""What a build needs: addresses of indexes without passwords, the builds that archives hold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
+# pip hands addresses of package indexes on as arguments, which everybody on the host may read.
 ADDRESS = re.compile(r"(\w+://)([^\s/@:'\"]*)(?::([^\s/@'\"]*))?@([^\s/:'\"]+)")
 
 
@@ -23,9 +24,19 @@ def netrc_of(text: str) -> str:
     return "".join(dict.fromkeys(lines))
 
 
+def archived_builds(images: list[dict[str, Any]]) -> list[str]:
+    """Return the builds of the images in an archive, by what image_archives read."""
+    labels = ((one["configuration"].get("config") or {}).get("Labels") or {} for one in images)
+    return [str(one.get("slipway.build", "")) for one in labels]
+
+
 class FilterModule:
     """Filters of the role."""
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
-        return {"without_passwords": without_passwords, "netrc_of": netrc_of}
+        return {
+            "archived_builds": archived_builds,
+            "without_passwords": without_passwords,
+            "netrc_of": netrc_of,
+        }
