@@ -349,7 +349,7 @@ SYSTEMS = ("bookworm", "trixie", "forky")
 SECONDS = {
     "releases": 1200, "edge": 1000, "data": 900, "stack": 800, "upgrade": 600, "tls": 600,
     "elsewhere": 450, "start_trixie": 400, "start_forky": 400, "flask": 250, "postgres": 165,
-    "base_images": 125, "registry": 350, "nginx": 115, "docker": 105,
+    "base_images": 125, "registry": 350, "ship": 600, "nginx": 115, "docker": 105,
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
@@ -357,7 +357,9 @@ LONG = ("soak", "crashes", "elsewhere")
 
 # Not seen to their end since the hosts were spread and the application got a role of its own: run
 # when they are named, or all by `unproven`. A scenario leaves this list with its first green run.
-UNPROVEN = ("data", "edge", "registry", "releases", "start_forky", "start_trixie", "tls", "upgrade")
+UNPROVEN = (
+    "data", "edge", "registry", "releases", "ship", "start_forky", "start_trixie", "tls", "upgrade",
+)  # fmt: skip
 
 
 def all_parts() -> list[Part]:
