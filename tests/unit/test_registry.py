@@ -370,3 +370,47 @@ def test_an_archive_tells_which_build_it_holds() -> None:
         {"configuration": {}},
     ]
     assert build.archived_builds(images) == [BUILD, "", ""]
+
+
+ARCHIVED = {"configuration": {"config": {"Labels": {"slipway.build": BUILD}}}}
+
+
+@pytest.mark.parametrize(
+    ("given", "there", "where", "digest", "shipped"),
+    [
+        (SHIPPED[0], {"__flask_asked": {"digest": ONE}}, f"r/shop-flask:{BUILD}", ONE, True),
+        (SHIPPED[0], {"__flask_asked": {"digest": ""}, "__flask_pushed": {"digest": OTHER}},
+         f"r/shop-flask:{BUILD}", OTHER, False),
+        # In check mode on a machine that has no engine yet.
+        (SHIPPED[0], {"__flask_asked": {"skipped": True}}, f"r/shop-flask:{BUILD}", "", False),
+        ({"flask_image_archives": "/srv"}, {"__flask_archived": {"images": []}},
+         f"/srv/shop-flask-{BUILD}.tar", "", False),
+        ({"flask_image_archives": "/srv"}, {"__flask_archived": {"images": [ARCHIVED]}},
+         f"/srv/shop-flask-{BUILD}.tar", "", True),
+    ],
+)  # fmt: skip
+def test_a_build_says_where_its_image_is(
+    given: dict[str, Any], there: dict[str, Any], where: str, digest: str, shipped: bool
+) -> None:
+    """Whether it was made now or before."""
+    tasks = load_tasks(ROLES / "flask/tasks/ship.yml")
+    facts = [one["ansible.builtin.set_fact"] for one in tasks if "ansible.builtin.set_fact" in one]
+    expression = next(one["__flask_shipped"] for one in facts if "__flask_shipped" in one)
+    known = {
+        **given, **there, "slipway_project": "shop", "__flask_build_id": BUILD,
+        "__flask_sdist": SDIST,
+    }  # fmt: skip
+    if "flask_registry" in given:
+        known["flask_registry"] = "r"
+    found = evaluate("flask", expression.strip().removeprefix("{{").removesuffix("}}"), **known)
+    assert found == shipped
+    told = next(one["flask_shipped"] for one in facts if "flask_shipped" in one)
+    said = evaluate("flask", "told", told=told, **known, __flask_shipped=shipped)
+    assert (said["where"], said["digest"], said["made"]) == (where, digest, not shipped)
+
+
+def test_the_playbooks_tell_the_base_image_alike() -> None:
+    """Else no host would find what was built for it."""
+    wanted = "'wanted': 'python ' ~ base_images_python_version ~ ' ' ~ base_images_digests.python"
+    for name in ("build", "site"):
+        assert wanted in (ROLES.parent / f"playbooks/{name}.yml").read_text()
