@@ -34,6 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers as the engine does: what was seen of Docker 20.10 with registries of each kind."""
 
     server: Standing
+    protocol_version = "HTTP/1.1"
 
     def address_string(self) -> str:
         """Have none, on a unix socket."""
@@ -43,12 +44,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Write no log."""
 
     def reply(self, status: int, *lines: Any) -> None:
-        """Send lines of JSON."""
-        body = b"".join(json.dumps(line).encode() + b"\r\n" for line in lines)
+        """Send lines of JSON, each as it comes."""
         self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
+        if not lines:
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.wfile.write(body)
+        for line in lines:
+            text = json.dumps(line).encode() + b"\r\n"
+            self.wfile.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")
+        self.wfile.write(b"0\r\n\r\n")
 
     def do(self) -> None:
         """Answer a request."""
@@ -94,6 +101,9 @@ class Standing(socketserver.ThreadingUnixStreamServer):
     """Stands for an engine and the registry behind it."""
 
     daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Say nothing of a client that has gone: it read a refusal, and no further."""
 
     def __init__(self, path: str) -> None:
         """Have no image, and a registry without one."""

@@ -41,31 +41,16 @@ import http.client
 import importlib.util
 import json
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.engine_api import SocketConnection
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Where snapd puts commands: the first on Debian and Ubuntu, the second elsewhere.
 SNAP_PATH = "/snap/bin:/var/lib/snapd/snap/bin"
-
-
-class SocketConnection(http.client.HTTPConnection):
-    """An HTTP connection to a unix socket."""
-
-    def __init__(self, path: str, patience: int) -> None:
-        """Remember the path."""
-        super().__init__("localhost", timeout=patience)
-        self.path = path
-
-    def connect(self) -> None:
-        """Connect to the socket instead of a TCP port."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 def ask(path: str, what: str, patience: int = 10) -> Any:

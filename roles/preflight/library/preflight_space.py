@@ -36,36 +36,21 @@ file_systems:
 import http.client
 import json
 import os
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.engine_api import SocketConnection
 
 ROOT = "/var/lib/docker"
 # Where an engine that leaves images to containerd keeps them.
 CONTAINERD = "/var/lib/containerd"
 
 
-class SocketConnection(http.client.HTTPConnection):
-    """An HTTP connection to a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        """Remember the path."""
-        super().__init__("localhost", timeout=30)
-        self.path = path
-
-    def connect(self) -> None:
-        """Connect to the socket instead of a TCP port."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
 def info(path: str) -> dict[str, Any]:
     """Return what the engine says of itself, nothing where none answers."""
-    connection = SocketConnection(path)
+    connection = SocketConnection(path, 30)
     try:
         connection.request("GET", "/info")
         answer = connection.getresponse()
