@@ -328,7 +328,7 @@ SECONDS = {
     "registry": 700, "start_forky": 600, "start_trixie": 600, "elsewhere": 450, "flask": 300,
     "postgres": 200, "base_images": 200, "nginx": 180, "docker": 105, "compose": 300,
     "compose_v1": 250,
-    "vagrant": 600,
+    "vagrant": 600, "ship": 700,
 }  # fmt: skip
 
 # Run only when they are named, or all by `soak`: hours, and what they find is in the manual.
@@ -336,7 +336,7 @@ SECONDS = {
 LONG = (
     "soak", "crashes", "elsewhere",
     "tls", "upgrade", "registry", "start_trixie", "start_forky", "vagrant",
-    "compose", "compose_v1",
+    "compose", "compose_v1", "ship",
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ assert spec is not None
 assert spec.loader is not None
 filters = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(filters)
-archives = importlib.import_module("roles.base_images.library.image_archives")
+archives = importlib.import_module("plugins.modules.image_archives")
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 NAMES = ["nginx", "python", "postgres"]

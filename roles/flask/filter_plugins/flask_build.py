@@ -1,4 +1,4 @@
-"""Files of a build; passwords out of the addresses of package indexes, which pip hands on."""
+"""Files of a build, addresses of indexes without passwords, the builds that archives hold."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
+# pip hands addresses of package indexes on as arguments, which everybody on the host may read.
 ADDRESS = re.compile(r"(\w+://)([^\s/@:'\"]*)(?::([^\s/@'\"]*))?@([^\s/:'\"]+)")
 
 
@@ -29,12 +30,19 @@ def files_below(files: Mapping[str, Any], directory: str) -> dict[str, Any]:
     return {f"{directory}/{path}": content for path, content in files.items()}
 
 
+def archived_builds(images: list[dict[str, Any]]) -> list[str]:
+    """Return the builds of the images in an archive, by what image_archives read."""
+    labels = ((one["configuration"].get("config") or {}).get("Labels") or {} for one in images)
+    return [str(one.get("slipway.build", "")) for one in labels]
+
+
 class FilterModule:
     """Filters of the role."""
 
     def filters(self) -> dict[str, Any]:
         """Return them by name."""
         return {
+            "archived_builds": archived_builds,
             "files_below": files_below,
             "netrc_of": netrc_of,
             "without_passwords": without_passwords,

@@ -114,6 +114,10 @@ def begin(module: Any, ledger: Ledger) -> None:
     ledger.entries.append(
         {"release": entry["release"], "outcome": "running", "began": now(), **entry}
     )
+    # What is known of the image stays known, also where the release was deployed before.
+    digest = ledger.digest_of(spec.get("build", ""))
+    if digest:
+        spec = {**spec, "digest": digest}
     text = json.dumps(spec, indent=1) + "\n"
     replace(ledger.state_dir / "releases" / f"{entry['release']}.json", text, 0o600)
     ledger.write()

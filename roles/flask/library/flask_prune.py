@@ -11,6 +11,7 @@ description:
     files, secrets, other files and description, and of older builds what their first stage left in
     the engine.
   - Touches images by the project's labels alone, and none that a container uses.
+  - Of images that came from a registry the digests go as well, which would keep them.
 options:
   project:
     description: Name of the project.
@@ -55,6 +56,7 @@ removed:
   returned: success
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,24 @@ def prune_images(module: Any, kept: set[str]) -> set[str]:
         if docker(module, "image", "rm", name, check=False):
             removed.add(release)
     return removed
+
+
+def prune_pulled(module: Any) -> None:
+    """Remove pulled images that no release is named by any more: their digest keeps them."""
+    label = f"--filter=label=slipway.project={module.params['project']}"
+    used = set(docker(module, "ps", "--all", label, "--no-trunc", "--format={{.Image}}").split())
+    ids = docker(
+        module, "image", "ls", label, "--filter=label=slipway.part=flask", "--quiet", "--no-trunc",
+    ).split()  # fmt: skip
+    for image in dict.fromkeys(ids):
+        known = docker(
+            module, "image", "inspect", "--format={{json .RepoTags}} {{json .RepoDigests}}", image,
+            check=False,
+        )  # fmt: skip
+        tags, _, digests = known.partition(" ")
+        if tags in ("[]", "null") and image not in used:
+            for name in json.loads(digests or "null") or []:
+                docker(module, "image", "rm", name, check=False)
 
 
 def prune_stages(module: Any) -> None:
@@ -143,6 +163,7 @@ def main() -> None:
     ledger = Ledger(str(state_dir))
     kept = {*ledger.kept(module.params["keep"]), module.params["release"]}
     removed = prune_images(module, kept)
+    prune_pulled(module)
     if module.params["build"]:
         prune_stages(module)
     if module.params["compiler"]:

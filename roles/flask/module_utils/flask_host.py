@@ -65,6 +65,15 @@ class Ledger:
         except (OSError, ValueError, KeyError):
             return ""
 
+    def digest_of(self, build: str) -> str:
+        """Return the digest by which a registry gave the image of a build, or nothing."""
+        for path in sorted((self.state_dir / "releases").glob("*.json")):
+            if RELEASE.fullmatch(path.stem):
+                spec = json.loads(path.read_text())
+                if build and spec.get("build") == build and spec.get("digest"):
+                    return str(spec["digest"])
+        return ""
+
     def write(self) -> None:
         """Put it on the disk, whole."""
         text = json.dumps(self.entries[-ENTRIES:], indent=1) + "\n"
