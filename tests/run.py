@@ -388,8 +388,9 @@ def all_parts() -> list[Part]:
 
 # What base images and test hosts are made from.
 RECIPES = (
-    "roles/base_images/", "tests/host/", "roles/flask/defaults/", "roles/flask/tasks/compiler.yml",
-    "roles/flask/tasks/image.yml", "roles/flask/templates/Dockerfile.j2",
+    "roles/base_images/", "tests/host/", "roles/flask/defaults/", "roles/flask/vars/",
+    "roles/flask/tasks/compiler.yml", "roles/flask/tasks/image.yml",
+    "roles/flask/templates/Dockerfile.j2",
 )  # fmt: skip
 
 
