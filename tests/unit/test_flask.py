@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,7 @@ def role(expression: str, **variables: Any) -> Any:
     return evaluate("flask", expression, **{**known, **variables})
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="the secrets are root's")
 def test_what_the_host_makes_is_made_once(tmp_path: Path) -> None:
     """Another one would end every session; a look alone makes nothing."""
     identity = importlib.import_module("roles.flask.library.flask_identity")
