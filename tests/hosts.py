@@ -68,8 +68,9 @@ def project_files() -> list[str]:
 
 # What base images, the image with the compiler and test hosts are made from.
 RECIPES = (
-    "roles/base_images/", "tests/host/", "roles/flask/defaults/", "roles/flask/tasks/compiler.yml",
-    "roles/flask/tasks/image.yml", "roles/flask/templates/Dockerfile.j2",
+    "roles/base_images/", "tests/host/", "roles/flask/defaults/", "roles/flask/vars/",
+    "roles/flask/tasks/compiler.yml", "roles/flask/tasks/image.yml",
+    "roles/flask/templates/Dockerfile.j2",
 )  # fmt: skip
 
 

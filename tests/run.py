@@ -387,8 +387,11 @@ def make_ready(part: Part) -> Result:
     return Result(failed=1, reason=problem) if problem else Result()
 
 
-def may_have_engine() -> str:
+def why_no_hosts() -> str:
     """Return why there can be no test hosts on this machine; nothing when there can."""
+    missing = [name for name in ("ssh", "ssh-keygen") if shutil.which(name) is None]
+    if missing:
+        return f"{' and '.join(missing)} is not there: install the package openssh-client"
     if docker("version", "--format={{.Server.Version}}") or os.geteuid() == 0:
         return ""
     if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode == 0:
@@ -415,7 +418,7 @@ def alone() -> Iterator[None]:
 
 def with_hosts(fast: list[Part], on_hosts: list[Part]) -> None:
     """Run the parts, those that need test hosts when everything is ready for them."""
-    reason = may_have_engine()
+    reason = why_no_hosts()
     if reason:
         RUNNER.parts(fast)
     else:

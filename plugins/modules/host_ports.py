@@ -59,8 +59,8 @@ def published(module: Any, container: str) -> set[tuple[str, int]]:
     bindings = json.loads(out) if code == 0 else None
     return {
         (address, int(one["HostPort"]))
-        for published in (bindings or {}).values()
-        for one in published or []
+        for several in (bindings or {}).values()
+        for one in several or []
         if one["HostPort"]
         # Without an address it is on all of them.
         for address in ([one["HostIp"]] if one["HostIp"] else ["0.0.0.0", "::"])  # noqa: S104

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,21 @@ def role(expression: str, **variables: Any) -> Any:
         "__flask_release": B, "__flask_current": {"made": {"SECRET_KEY": "made-secret-key"}},
     }  # fmt: skip
     return evaluate("flask", expression, **{**known, **variables})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the secrets are root's")
+def test_what_the_host_makes_is_made_once(tmp_path: Path) -> None:
+    """Another one would end every session; a look alone makes nothing."""
+    identity = importlib.import_module("roles.flask.library.flask_identity")
+    path = tmp_path / "made" / "SECRET_KEY"
+    assert identity.once(path, 64, check=True) == (b"", True)
+    assert not path.exists()
+    made, new = identity.once(path, 64, check=False)
+    assert new
+    assert len(made) == 64
+    assert path.stat().st_mode & 0o777 == 0o400
+    assert identity.once(path, 64, check=False) == (made, False)
+    assert identity.once(tmp_path / "made" / "OTHER", 64, check=False)[0] != made
 
 
 def test_a_secret_of_ones_own_leaves_the_key_of_the_sessions() -> None:

@@ -85,6 +85,8 @@ def test_the_engines_own_file_system_counts(tmp_path: Path) -> None:
     ):
         daemon.write_text(text)
         assert host.engine_directories({}, str(daemon)) == [root]
+    # Where no engine answers it says nothing, and has no containers.
+    assert host.ask(str(tmp_path / "nowhere"), "/info") is None
 
 
 def test_each_file_system_is_measured_once_and_names_its_uses(tmp_path: Path) -> None:

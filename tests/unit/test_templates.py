@@ -150,6 +150,30 @@ def test_what_takes_a_minute_to_compile_is_in_the_image_with_the_compiler_alone(
     assert "sdist" not in compiler
 
 
+def test_the_image_with_the_compiler_stays_the_same_whatever_index_is_asked() -> None:
+    """Another index or proxy is no reason to compile again; another package to build with is."""
+
+    def name(*, buildx: bool = True, **overrides: Any) -> Any:
+        known = {
+            "slipway_project": "shop", "flask_base_image": {"id": "sha256:1"},
+            "flask_engine": {"buildx": buildx}, "ansible_managed": "managed",
+        }  # fmt: skip
+        return evaluate("flask", "__flask_compiler", **{**known, **overrides})
+
+    plain = name()
+    assert re.fullmatch("shop-compiler:[0-9a-f]{12}", plain)
+    assert name(flask_build_pip_conf=str(ROOT / "tests/unit/conftest.py")) == plain
+    assert name(flask_build_http_proxy="http://proxy.example:3128") == plain
+    assert name(buildx=False) == plain
+    # A layer of the classic builder would keep the password.
+    assert not name(buildx=False, flask_build_http_proxy="http://me:pw@proxy.example:3128")
+    others = [
+        name(flask_build_packages=["libpq-dev"]), name(flask_uwsgi_version="2.0.30"),
+        name(flask_base_image={"id": "sha256:2"}),
+    ]  # fmt: skip
+    assert len({plain, *others}) == 4
+
+
 @pytest.mark.parametrize("variant", WHOLE)
 def test_a_change_of_code_alone_leaves_all_but_two_steps_in_the_cache(variant: str) -> None:
     """What changes with the code comes last in both stages, and declared needs before it."""
