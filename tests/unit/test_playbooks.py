@@ -54,3 +54,10 @@ def test_every_use_of_a_role_is_found() -> None:
     }
     assert found == text
     assert found["site"] == 1
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
+def test_a_play_has_no_file_of_variables_but_the_names(playbook: Path) -> None:
+    """Ansible parses such files again for each task; `include_vars` parses them once."""
+    for play in yaml.safe_load(playbook.read_text()):
+        assert set(play.get("vars_files", [])) <= {"vars/names.yml"}
