@@ -391,7 +391,8 @@ def test_each_release_has_files_of_its_own() -> None:
             role(
                 "name",
                 name=name,
-                __flask_build="a",
+                __flask_build_id="a",
+                __flask_contents="{{ __flask_files }}",
                 __flask_salt="s",
                 __flask_files_read={"files": {"/etc/app.ini": content}},
                 __flask_uwsgi_ini=uwsgi,
