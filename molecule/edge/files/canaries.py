@@ -24,6 +24,8 @@ CHUNK = 1 << 20
 # What is no file of the host, and the archives of the base images, which are older than any canary.
 SKIPPED = {"/proc", "/sys", "/dev", "/srv/slipway-test"}
 MARK = "slipwaycanary"
+# Looks at a process before it counts as one that stays: two seconds.
+NEW = 40
 
 
 def plant(directory: Path, host: str, names: list[str]) -> None:
@@ -161,21 +163,30 @@ def search(known: str, meant: list[str], roots: list[str]) -> int:
     return 1 if leaks else 0
 
 
-def processes(wanted: dict[bytes, str], seen: set[str]) -> Iterator[str]:
-    """Yield a line for each process that has a canary in its arguments or its environment."""
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
+def processes(wanted: dict[bytes, str], seen: set[str], looks: dict[str, int]) -> Iterator[str]:
+    """Yield a line for each process that has a canary in its arguments or its environment.
+
+    `looks` counts how often each was looked at: a new one each time, since it may become another
+    program, one that stays now and then, since looking at all of them would take a processor.
+    """
+    there = {entry.name for entry in os.scandir("/proc") if entry.name.isdigit()}
+    for name in looks.keys() - there:
+        del looks[name]
+    for name in there:
+        looks[name] = looks.get(name, 0) + 1
+        if looks[name] > NEW and looks[name] % NEW:
             continue
+        entry = Path("/proc", name)
         for part in ("cmdline", "environ"):
             try:
-                text = Path(entry.path, part).read_bytes()
-                user = os.stat(entry.path).st_uid  # noqa: PTH116
-                program = Path(entry.path, "comm").read_text().strip()
+                text = (entry / part).read_bytes()
+                user = entry.stat().st_uid
+                program = (entry / "comm").read_text().strip()
             except OSError:
                 continue
-            for one, name in wanted.items():
+            for one, secret in wanted.items():
                 if one in text:
-                    line = f"{part} {name} {user} {program}"
+                    line = f"{part} {secret} {user} {program}"
                     if line not in seen:
                         seen.add(line)
                         yield line
@@ -185,10 +196,11 @@ def watch(known: str, out: str, stop: str) -> None:
     """Look at all processes again and again until somebody says stop."""
     wanted = patterns(known)
     seen: set[str] = set()
+    looked: dict[str, int] = {}
     looks = 0
     with Path(out).open("w") as file:
         while not Path(stop).exists():
-            for line in processes(wanted, seen):
+            for line in processes(wanted, seen, looked):
                 file.write(f"{line}\n")
                 file.flush()
             looks += 1
