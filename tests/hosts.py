@@ -20,9 +20,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("HOME", "/root")) / ".cache" / "slipway" / "test"
+INVENTORY = ROOT / "molecule" / "_shared" / "inventory"
 LABEL = '{{index .Config.Labels "slipway.test.recipe"}}'
 
 # What the test hosts are, by codename of Debian; forky is the one without an init system.
@@ -102,6 +106,27 @@ def host_systems() -> tuple[str, ...]:
 def everything() -> Wanted:
     """Return what the whole suite needs."""
     return Wanted(ARCHIVES, tuple((system, stage) for system in host_systems() for stage in STAGES))
+
+
+def needed_by(scenarios: Iterable[str]) -> Wanted:
+    """Return what the hosts of some scenarios need, by the inventory that all of them share."""
+    groups = yaml.safe_load((INVENTORY / "hosts.yml").read_text())
+    wanted = os.environ.get("SLIPWAY_TEST_HOST", "")
+    archives: set[str] = set()
+    hosts: set[tuple[str, str]] = set()
+    for name in scenarios:
+        # A scenario may have a second host beside its own.
+        for host, said in groups["slipway"]["hosts"].items():
+            if host != name and said.get("test_beside") != name:
+                continue
+            files = [f"group_vars/{one}.yml" for one in groups if host in groups[one]["hosts"]]
+            variables: dict[str, Any] = {}
+            for path in (INVENTORY / one for one in [*files, f"host_vars/{host}.yml"]):
+                variables |= yaml.safe_load(path.read_text()) if path.exists() else {}
+            variables |= said
+            archives |= set(variables["test_host_archives"])
+            hosts.add((wanted or variables["test_host_system"], variables["test_host_stage"]))
+    return Wanted(tuple(one for one in ARCHIVES if one in archives), tuple(sorted(hosts)))
 
 
 def image(system: str, stage: str) -> str:

@@ -376,13 +376,13 @@ def remove_hosts() -> None:
         docker("rm", "--force", "--volumes", *left)
 
 
-def make_ready(part: Part) -> Result:
+def make_ready(part: Part, scenarios: list[str]) -> Result:
     """Get an engine, the base images and the images of the test hosts, once.
 
     No test, so it counts only when it fails.
     """
     problem = hosts.make(
-        hosts.everything(), lambda *words, **names: RUNNER.call(part, *words, **names)
+        hosts.needed_by(scenarios), lambda *words, **names: RUNNER.call(part, *words, **names)
     )
     return Result(failed=1, reason=problem) if problem else Result()
 
@@ -427,7 +427,8 @@ def with_hosts(fast: list[Part], on_hosts: list[Part]) -> None:
             # Most of both is waiting for packages, so they go beside the fast parts.
             start = [part for part in on_hosts if part.name == "start"]
             scenarios = [part for part in on_hosts if part.name != "start"]
-            ready = Part("hosts", (), make_ready, seconds=1000)
+            names = [part.name for part in scenarios]
+            ready = Part("hosts", (), lambda part: make_ready(part, names), seconds=1000)
             first = start or [ready]
             if start and scenarios:
                 start[0].then = ready

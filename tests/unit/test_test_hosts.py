@@ -148,3 +148,25 @@ def test_the_default_scenario_is_there() -> None:
     """`molecule test` names none."""
     scenario = yaml.safe_load((ROOT / "molecule/default/molecule.yml").read_text())
     assert scenario["scenario"]["name"] == "default"
+
+
+def test_a_run_makes_what_its_scenarios_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images in the official layout take two minutes, and few scenarios want them."""
+    monkeypatch.delenv("SLIPWAY_TEST_HOST", raising=False)
+    assert hosts.needed_by(["nginx"]) == NGINX
+    assert hosts.needed_by(["docker", "nginx"]).hosts == (
+        ("bookworm", "bare"), ("bookworm", "engine"),
+    )  # fmt: skip
+    for scenario in ("registry", "ship"):
+        assert "official.tar" in hosts.needed_by([scenario]).archives
+    assert {system for system, _ in hosts.needed_by(["ship"]).hosts} == {"bookworm", "trixie"}
+    monkeypatch.setenv("SLIPWAY_TEST_HOST", "forky")
+    assert hosts.needed_by(["nginx"]).hosts == (("forky", "engine"),)
+
+
+def test_all_scenarios_together_need_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `python -m tests.hosts` makes is no more than somebody wants."""
+    monkeypatch.delenv("SLIPWAY_TEST_HOST", raising=False)
+    scenarios = [path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")]
+    assert set(hosts.needed_by(scenarios).archives) == set(ARCHIVES)
+    assert set(hosts.needed_by(scenarios).hosts) <= set(hosts.everything().hosts)
