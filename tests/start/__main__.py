@@ -60,10 +60,15 @@ class Walk:
             text = text.replace(ours, theirs)
         return text
 
-    def run(self, command: str, options: list[str] | None = None) -> tuple[int, str]:
-        """Run a command line of the README in the clone; return its exit code and answer."""
+    def run(
+        self, command: str, options: list[str] | None = None, tools: bool = False
+    ) -> tuple[int, str]:
+        """Run a command line of the README in the clone; return its exit code and answer.
+
+        With `tools` it finds the Ansible of the suite, as a user's own.
+        """
         line = self.here(command)
-        if line.startswith("./slipway ") and options is not None:
+        if options is not None and (tools or line.startswith("./slipway ")):
             line = f"{line} {shlex.join(options)}"
         print(f"$ {line}", flush=True)
         argv = ["bash", "-c", f"cd {shlex.quote(self.directory)} && {line}"]
@@ -75,7 +80,8 @@ class Walk:
             # What the suite sets for itself is not what a user has.
             if not name.startswith(("ANSIBLE_", "MOLECULE_", "SLIPWAY_"))
         }
-        environment["PATH"] = without_environment(environment["PATH"])
+        path = without_environment(environment["PATH"])
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{path}" if tools else path
         done = subprocess.run(
             argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
             text=True, timeout=LIMIT, check=False,
@@ -84,9 +90,9 @@ class Walk:
         print(done.stderr + done.stdout, flush=True)
         return done.returncode, self.theirs(done.stdout)
 
-    def must(self, command: str, options: list[str] | None = None) -> str:
+    def must(self, command: str, options: list[str] | None = None, tools: bool = False) -> str:
         """Run a command that has to succeed, and return what it printed."""
-        code, output = self.run(command, options)
+        code, output = self.run(command, options, tools)
         if code:
             raise ReadmeError(f"`{command}` ended with {code}, see its output above")
         return output
@@ -143,6 +149,16 @@ def site(walk: Walk, blocks: dict[str, str], write: bool) -> None:
     (example,) = readme.examples(blocks["status"])
     table = readme.message(walk.must(example.command, walk.options))
     show(blocks, "status", f"$ {example.command}\n{table}", write)
+
+
+def plain(walk: Walk, block: str) -> None:
+    """Deploy without the launcher, with the packages that the block's other lines install."""
+    command = readme.commands(block)[-1].replace("inventories/mine", "inventories/local")
+    if not command.startswith("ansible-playbook "):
+        raise ReadmeError(f"README.md has `{command}` where Ansible runs without the launcher")
+    output = walk.must(command, walk.options, tools=True)
+    if "changed=0 " not in output:
+        raise ReadmeError(f"`{command}` after a deploy changed something:\n{output[-2000:]}")
 
 
 def application(walk: Walk, blocks: dict[str, str]) -> None:
@@ -207,6 +223,7 @@ def main() -> int:
                 site(walk, blocks, arguments.write)
                 # Once is enough: what is the host's own was seen by then.
                 if not arguments.container:
+                    plain(walk, blocks["plain"])
                     application(walk, blocks)
             finally:
                 destroy(walk, blocks)
