@@ -33,7 +33,8 @@ localhost                  : ok=114  changed=31   unreachable=0    failed=0
 def test_the_blocks_of_the_readme_are_all_there() -> None:
     """The walk takes its commands from them."""
     found = readme.blocks((ROOT / "README.md").read_text())
-    names = {"first", "deploy", "api", "copy", "inventory", "application", "status", "destroy"}
+    names = {"first", "deploy", "api", "copy", "inventory", "application", "plain", "status"}
+    names |= {"destroy"}
     assert set(found) == names
     assert readme.commands(found["first"])[0] == "./slipway deploy"
     assert len(readme.examples(found["api"])) == 7
