@@ -124,3 +124,11 @@ def test_a_full_disk_is_refused_by_its_name() -> None:
         "host has 12 MiB free for the backups in /srv/x (file system /srv) and a deploy needs "
         "2048: make room, or set preflight_free_disk_mb."
     )
+
+
+def test_the_options_of_a_role_are_read() -> None:
+    """The names of all of them tell a variable that no role knows."""
+    options = preflight.role_options("lock", str(ROLES))
+    assert options["lock_what"]["type"] == "str"
+    names = preflight.role_option_names(["lock", "sbom"], str(ROLES))
+    assert set(options) | {"sbom_release"} <= set(names)

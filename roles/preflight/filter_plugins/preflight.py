@@ -47,11 +47,14 @@ def _options(path: str) -> Any:
     return specs["argument_specs"]["main"]["options"]
 
 
-def preflight_options(roles: Iterable[str], directory: str) -> dict[str, Any]:
-    """Return role to the options that it takes, by name, of the roles in a directory."""
-    return {
-        role: _options(str(Path(directory) / role / "meta/argument_specs.yml")) for role in roles
-    }
+def role_options(role: str, directory: str) -> Any:
+    """Return the options that a role in a directory takes, by name."""
+    return _options(str(Path(directory) / role / "meta/argument_specs.yml"))
+
+
+def role_option_names(roles: Iterable[str], directory: str) -> list[str]:
+    """Return the names of the options that some roles take, without their descriptions."""
+    return [name for role in roles for name in role_options(role, directory)]
 
 
 class FilterModule:
@@ -61,5 +64,6 @@ class FilterModule:
         """Return them by name."""
         return {
             "port_taken": port_taken,
-            "preflight_options": preflight_options,
+            "role_options": role_options,
+            "role_option_names": role_option_names,
         }
