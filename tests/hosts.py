@@ -34,7 +34,9 @@ SYSTEMS = ("bookworm", "trixie", "forky")
 STAGES = ("bare", "engine")
 
 # What the test hosts load their images from.
-ARCHIVES = ("base-images.tar", "postgres-15.tar", "postgres-18.tar", "official.tar")
+ARCHIVES = (
+    "base-images.tar", "postgres-15.tar", "postgres-18.tar", "registry.tar", "official.tar",
+)  # fmt: skip
 
 # A system's base layer is made on the way to an archive.
 BASE_LAYER = {
@@ -42,7 +44,11 @@ BASE_LAYER = {
     "trixie": "base-images.tar",
     "forky": "postgres-18.tar",
 }
-BASE_LAYERS_OF_OFFICIAL = ("base-images.tar", "postgres-18.tar")
+# What is built on layers of others.
+BASE_LAYERS_OF = {
+    "registry.tar": ("base-images.tar",),
+    "official.tar": ("base-images.tar", "postgres-18.tar"),
+}
 
 
 @dataclass(frozen=True)
@@ -154,8 +160,8 @@ def missing(needs: Wanted, wanted: str) -> Wanted:
     )
     archives = {name for name in needs.archives if not archive_is_made(name, wanted)}
     layers = [BASE_LAYER[system] for system, _ in hosts if system in BASE_LAYER]
-    if "official.tar" in archives:
-        layers += BASE_LAYERS_OF_OFFICIAL
+    for archive, below in BASE_LAYERS_OF.items():
+        layers += below if archive in archives else ()
     for layer in layers:
         # The engine may have been emptied since the archive was written.
         if not archive_is_made(layer, wanted) or not docker("images", "-q", layer_image(layer)):
