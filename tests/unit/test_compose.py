@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -314,3 +315,27 @@ def test_it_stops_when_it_is_told(watched: Watched) -> None:
     watched.process.wait(10)
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(watched.url, timeout=5)  # noqa: S310 (ours)
+
+
+FORKING = """
+import os, sys, time
+for _ in range(40):
+    if not os.fork():
+        memory = bytearray(4_000_000)
+        time.sleep(60)
+print("forked", flush=True)
+time.sleep(60)
+"""
+
+
+def test_nothing_of_a_killed_server_is_left() -> None:
+    """A process that is still dying holds the port, and the next server would end at once."""
+    spec = importlib.util.spec_from_file_location("watch", FILES / "watch.py")
+    assert spec and spec.loader
+    watch = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(watch)
+    server = watch.start([sys.executable, "-c", FORKING])
+    time.sleep(1)
+    watch.kill(server)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(server.pid, 0)

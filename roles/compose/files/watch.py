@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 SECONDS = 0.2
+SECONDS_TO_DIE = 5
 LEFT_OUT = frozenset({"__pycache__", "node_modules", "venv"})
 
 
@@ -52,10 +53,20 @@ def start(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def kill(server: subprocess.Popen[bytes]) -> None:
-    """Kill the server and its processes, which it may have left behind."""
+    """Kill the server and its processes, and wait until none of them holds a socket any more."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
     server.wait()
+    deadline = time.monotonic() + SECONDS_TO_DIE
+    while time.monotonic() < deadline:
+        # The first process of a container becomes the parent of what the server leaves.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-server.pid, os.WNOHANG)
+        try:
+            os.killpg(server.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
 
 
 def say(text: str) -> None:
