@@ -331,7 +331,8 @@ time.sleep(60)
 def test_nothing_of_a_killed_server_is_left() -> None:
     """A process that is still dying holds the port, and the next server would end at once."""
     spec = importlib.util.spec_from_file_location("watch", FILES / "watch.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     watch = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(watch)
     server = watch.start([sys.executable, "-c", FORKING])
