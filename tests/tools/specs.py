@@ -1,7 +1,7 @@
 """Hold each role's argument specs to its defaults, and the tables of variables to the specs.
 
 python tests/tools/specs.py --check    say what does not agree, and exit 1
-python tests/tools/specs.py --write    write the tables into the README files
+python tests/tools/specs.py --write    write the tables into the roles' READMEs, and the index
 """
 
 from __future__ import annotations
@@ -190,18 +190,29 @@ def table(options: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def whole_table(roles: list[Role]) -> str:
-    """Return the tables of all roles, with the shared variables once, in front."""
+def is_of_a_user(option: dict[str, Any]) -> bool:
+    """Return whether an inventory sets an option; the rest is between the play and the role."""
+    return "the play passes" not in str(option.get("description", ""))
+
+
+def index(roles: list[Role]) -> str:
+    """Return the names of the variables that an inventory sets, by role, with links."""
     shared: dict[str, dict[str, Any]] = {}
+    parts = []
     for role in roles:
+        own = []
         for name, option in role.options.items():
+            if not is_of_a_user(option):
+                continue
             if name.startswith(SHARED):
                 shared.setdefault(name, option)
-    parts = [f"### All roles\n\n{table(shared)}"] if shared else []
-    for role in roles:
-        own = {n: o for n, o in role.options.items() if not n.startswith(SHARED)}
+            else:
+                own.append(f"`{name}`")
         if own:
-            parts.append(f"### {role.name}\n\n{role.description}\n\n{table(own)}")
+            link = f"[{role.name}](../roles/{role.name}/README.md)"
+            parts.append(f"## {link}\n\n{role.description}\n\n{', '.join(own)}")
+    if shared:
+        parts.insert(0, f"## All roles\n\n{table(shared)}")
     return "\n\n".join(parts)
 
 
@@ -214,8 +225,8 @@ def with_table(text: str, content: str) -> str | None:
 
 
 def documents(root: Path, roles: list[Role]) -> dict[Path, tuple[str, str]]:
-    """Return each README with its table and with what to begin it with if it does not exist."""
-    found = {root / "README.md": (whole_table(roles), f"# {root.name}")}
+    """Return each document with its table and with what to begin it with if it does not exist."""
+    found = {root / "docs/variables.md": (index(roles), "# Variables")}
     for role in roles:
         head = f"# {role.name}\n\n{role.description}"
         found[role.directory / "README.md"] = (table(role.options), head)
@@ -247,6 +258,7 @@ def write_documents(root: Path, roles: list[Role]) -> Iterator[str]:
             name = path.relative_to(root)
             yield f"{name} has no lines `{BEGIN}` and `{END}`; add them where the table belongs."
         elif not path.exists() or new != text:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(new)
 
 

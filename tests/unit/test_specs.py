@@ -44,7 +44,7 @@ def test_shared_variables_have_one_meaning() -> None:
 
 
 def test_tables_are_current() -> None:
-    """The README files have the tables that the specs give."""
+    """The roles' pages have the tables that the specs give, and the index the names."""
     assert list(specs.check_documents(ROOT, specs.read_roles(ROOT))) == []
 
 
@@ -148,34 +148,40 @@ def test_stale_table_is_named_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """--check fails until --write ran, and fails again once a default changed."""
-    write_role(tmp_path, {"web_port": OPTION}, {"web_port": 80})
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# Web\n\n{specs.BEGIN}\n{specs.END}\n\nThe end.\n")
+    passed = {"type": "str", "required": True, "description": "Its name; the play passes it."}
+    write_role(tmp_path, {"web_port": OPTION, "web_name": passed}, {"web_port": 80})
+    index = tmp_path / "docs/variables.md"
+    index.parent.mkdir()
+    index.write_text(f"# Web\n\n{specs.BEGIN}\n{specs.END}\n\nThe end.\n")
     arguments = ["--root", str(tmp_path)]
 
     assert specs.main(["--check", *arguments]) == 1
     complaints = capsys.readouterr().err
-    assert "README.md has a stale table" in complaints
+    assert "docs/variables.md has a stale table" in complaints
     assert "roles/web/README.md does not exist" in complaints
 
     assert specs.main(["--write", *arguments]) == 0
     assert specs.main(["--check", *arguments]) == 0
-    assert "| `web_port` | `80` | Port that it listens on. |" in readme.read_text()
-    assert readme.read_text().endswith("The end.\n")
+    table = (tmp_path / "roles/web/README.md").read_text()
+    assert "| `web_port` | `80` | Port that it listens on. |" in table
+    assert "| `web_name` | required |" in table
+    assert "A web server.\n\n`web_port`\n" in index.read_text(), "what the play passes is left out"
+    assert index.read_text().endswith("The end.\n")
 
     write_role(tmp_path, {"web_port": {**OPTION, "default": 81}}, {"web_port": 81})
     assert specs.main(["--check", *arguments]) == 1
 
 
-def test_readme_without_a_place_is_named(
+def test_document_without_a_place_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A README without the two markers is left alone and named."""
+    """A document without the two markers is left alone and named."""
     write_role(tmp_path, {"web_port": OPTION}, {"web_port": 80})
-    (tmp_path / "README.md").write_text("# Web\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/variables.md").write_text("# Web\n")
     assert specs.main(["--write", "--root", str(tmp_path)]) == 1
-    assert "README.md has no lines" in capsys.readouterr().err
-    assert (tmp_path / "README.md").read_text() == "# Web\n"
+    assert "docs/variables.md has no lines" in capsys.readouterr().err
+    assert (tmp_path / "docs/variables.md").read_text() == "# Web\n"
 
 
 def test_table_escapes_bars_and_shows_empty_values() -> None:
