@@ -80,7 +80,7 @@ def project_files() -> list[str]:
 RECIPES = (
     "roles/base_images/", "tests/host/", "roles/flask/defaults/", "roles/flask/vars/",
     "roles/flask/tasks/compiler.yml", "roles/flask/tasks/image.yml",
-    "roles/flask/templates/Dockerfile.j2",
+    "roles/flask/templates/Dockerfile.j2", "plugins/modules/image_archives.py",
 )  # fmt: skip
 
 

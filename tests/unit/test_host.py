@@ -173,8 +173,9 @@ def test_an_unsupported_host_is_refused_before_anything_is_touched() -> None:
     assert [set(one) for one in looks] == [{"record", "watch"}]
     others = {tuple(task)[1] for task in before if "slipway_look" not in task}
     assert others <= {
-        "ansible.builtin.import_role", "slipway_plan", "ansible.builtin.debug",
-        "ansible.builtin.fail", "ansible.builtin.set_stats", "ansible.builtin.meta",
+        "ansible.builtin.import_role", "ansible.builtin.include_vars", "slipway_plan",
+        "ansible.builtin.debug", "ansible.builtin.fail", "ansible.builtin.set_stats",
+        "ansible.builtin.meta",
     }  # fmt: skip
 
 

@@ -248,15 +248,31 @@ def test_a_push_leaves_no_name_of_the_registry(engine: Standing) -> None:
 def test_the_digest_is_in_the_description_of_the_release(tmp_path: Path) -> None:
     """There another release of the same image finds it, and bills of materials are none."""
     ledger = described(tmp_path, env={"A": "b"})
-    assert ledger.digest_of(BUILD) == ""
-    registry.note(ledger, RELEASE, ONE)
-    registry.note(ledger, "c" * 12, OTHER)
+    assert ledger.digest_of(BUILD, REPOSITORY) == ""
+    registry.note(ledger, RELEASE, REPOSITORY, ONE)
+    registry.note(ledger, "c" * 12, REPOSITORY, OTHER)
     described(tmp_path, "d" * 12)
-    assert ledger.digest_of(BUILD) == ONE
-    assert ledger.digest_of("c" * 12) == ledger.digest_of("") == ""
+    assert ledger.digest_of(BUILD, REPOSITORY) == ONE
+    assert ledger.digest_of(BUILD, "other.example/shop") == "", "another registry, another image"
+    assert ledger.digest_of("c" * 12, REPOSITORY) == ledger.digest_of("", REPOSITORY) == ""
     path = tmp_path / "releases" / f"{RELEASE}.json"
     assert json.loads(path.read_text())["env"] == {"A": "b"}
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_was_pushed_before_is_not_asked_for_again(engine: Standing, tmp_path: Path) -> None:
+    """A changed setting needs no registry; nor does what another machine pushed become ours."""
+    image = f"shop-flask:{RELEASE}"
+    engine.images[image] = {}
+    ledger = described(tmp_path)
+    given = {"release": RELEASE, "repository": REPOSITORY, "build": BUILD, "image": image}
+    engine.said = []
+    engine.digest = ONE
+    assert registry.pushed(seen(engine), ledger, given, False) == [False, ONE]
+    assert ledger.digest_of(BUILD, REPOSITORY) == "", "another machine pushed it"
+    registry.note(ledger, RELEASE, REPOSITORY, ONE)
+    engine.digest = OTHER
+    assert registry.pushed(seen(engine), ledger, given, False) == [False, ONE]
 
 
 class Commands:

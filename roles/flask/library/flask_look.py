@@ -49,6 +49,7 @@ image: {description: Whether the release has an image., type: bool, returned: al
 same: {description: Id of an image of the same content or nothing., type: str, returned: always}
 compiler: {description: Whether that image is there., type: bool, returned: always}
 ca_bundle: {description: The CA bundle if it is there., type: str, returned: always}
+architecture: {description: What the engine runs, such as amd64., type: str, returned: always}
 """
 
 import json
@@ -93,6 +94,7 @@ def main() -> None:
         image=there(f"{given['image']}:{release}"),
         compiler=bool(given["compiler"]) and there(given["compiler"]),
         same=same[0]["Id"] if same else "",
+        architecture=(ask(given["socket"], "/version") or {}).get("Arch", ""),
         ca_bundle=bundle if bundle and Path(bundle).exists() else "",
     )
 

@@ -70,6 +70,7 @@ reference:
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine_api import Engine, EngineError
@@ -202,12 +203,38 @@ def wanted(registry: Registry, known: str) -> str:
     return digest
 
 
-def note(ledger: Ledger, release: str, digest: str) -> None:
-    """Note the digest in a release's description, if there is one."""
-    path = Path(ledger.state_dir) / "releases" / f"{release}.json"
+def description(ledger: Ledger, release: str) -> Path:
+    """Return the path of a release's description."""
+    return Path(ledger.state_dir) / "releases" / f"{release}.json"
+
+
+def note(ledger: Ledger, release: str, repository: str, digest: str) -> None:
+    """Note in a release's description, if there is one, where its image is in a registry."""
+    path = description(ledger, release)
     if release and path.exists():
-        spec = json.loads(path.read_text()) | {"digest": digest}
+        spec = json.loads(path.read_text()) | {"repository": repository, "digest": digest}
         replace(path, json.dumps(spec, indent=1) + "\n", 0o600)
+
+
+def pushed(registry: Registry, ledger: Ledger, given: dict[str, Any], check: bool) -> list[Any]:
+    """Push the image of a release unless the registry has it; return whether, and the digest.
+
+    What this host pushed or pulled before is not asked for again. Of what another machine pushed
+    nothing is noted, since the image of this host may be another one of the same build.
+    """
+    release, repository = given["release"], given["repository"]
+    if release and description(ledger, release).exists():
+        known = ledger.digest_of(given["build"], repository)
+        if known:
+            if not check:
+                note(ledger, release, repository, known)
+            return [False, known]
+    digest = registry.asked()
+    if digest or check:
+        return [not digest, digest]
+    digest = registry.push(given["image"])
+    note(ledger, release, repository, digest)
+    return [True, digest]
 
 
 def main() -> None:
@@ -225,12 +252,17 @@ def main() -> None:
             "socket": {"type": "path", "default": "/var/run/docker.sock"},
         },
         required_if=[
-            ("state", "pushed", ["image"]), ("state", "pulled", ["image", "state_dir", "release"]),
+            ("state", "pushed", ["image", "state_dir"]),
+            ("state", "pulled", ["image", "state_dir", "release"]),
         ],
         supports_check_mode=True,
     )  # fmt: skip
     given = module.params
     login = {"username": given["username"], "password": given["password"]}
+    # Without an address older engines with images in containerd take the login for Docker Hub's.
+    host = given["repository"].partition("/")[0]
+    if host != "docker.io":
+        login["serveraddress"] = host
     registry = Registry(
         Engine(given["socket"]), given["repository"], given["build"],
         login if given["username"] else {},
@@ -239,17 +271,16 @@ def main() -> None:
     try:
         if given["state"] == "pulled":
             ledger = Ledger(given["state_dir"])
-            digest, changed = wanted(registry, ledger.digest_of(given["build"])), True
+            known = ledger.digest_of(given["build"], given["repository"])
+            digest, changed = wanted(registry, known), True
             if not module.check_mode:
                 registry.pull(digest, given["image"])
-                note(ledger, given["release"], digest)
+                note(ledger, given["release"], given["repository"], digest)
+        elif given["state"] == "pushed":
+            ledger = Ledger(given["state_dir"])
+            changed, digest = pushed(registry, ledger, given, module.check_mode)
         else:
             digest = registry.asked()
-            if given["state"] == "pushed" and not digest:
-                changed = True
-                digest = "" if module.check_mode else registry.push(given["image"])
-            if given["release"] and digest and not module.check_mode:
-                note(Ledger(given["state_dir"]), given["release"], digest)
     except (RegistryError, EngineError) as problem:
         module.fail_json(msg=str(problem))
     module.exit_json(changed=changed, digest=digest, reference=registry.reference)

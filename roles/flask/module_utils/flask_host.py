@@ -65,12 +65,13 @@ class Ledger:
         except (OSError, ValueError, KeyError):
             return ""
 
-    def digest_of(self, build: str) -> str:
-        """Return the digest by which a registry gave the image of a build, or nothing."""
+    def digest_of(self, build: str, repository: str) -> str:
+        """Return the digest by which a registry gave or took the image of a build, or nothing."""
         for path in sorted((self.state_dir / "releases").glob("*.json")):
             if RELEASE.fullmatch(path.stem):
                 spec = json.loads(path.read_text())
-                if build and spec.get("build") == build and spec.get("digest"):
+                found = spec.get("build"), spec.get("repository")
+                if build and found == (build, repository) and spec.get("digest"):
                     return str(spec["digest"])
         return ""
 
