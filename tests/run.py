@@ -53,10 +53,11 @@ class Part:
     needs_hosts: bool = False
     # The longest begins first, so that no lane ends up with it alone.
     seconds: int = 0
-    # What the same lane runs right after it.
-    then: Part | None = None
+    # The part that has to be over before this one begins.
+    after: Part | None = None
     names: tuple[str, ...] = field(init=False)
-    # Whether it ran to its end without a failure.
+    # Whether the part is over, and whether it ran to its end without a failure.
+    over: bool = field(init=False, default=False)
     ended: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +80,7 @@ class Runner:
     def __init__(self) -> None:
         """Start with nothing."""
         self._lock = threading.Lock()
+        self._turn = threading.Condition(self._lock)
         self._children: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
         self.total = Result()
@@ -166,19 +168,36 @@ class Runner:
             self.total.failed += result.failed
             self.total.skipped += result.skipped
 
+    def skip(self, part: Part, reason: str) -> None:
+        """Say why a part does not run."""
+        self.say(f"  skipped  {part.name}: {reason}")
+        with self._lock:
+            self.total.skipped += 1
+
     def parts(self, parts: list[Part]) -> None:
-        """Run parts side by side, as many as there are lanes."""
+        """Run parts side by side, as many as there are lanes, each when its turn has come."""
         waiting = sorted(parts, key=lambda part: -part.seconds)
 
+        def next_part() -> Part | None:
+            """Wait for a part that may begin; return nothing when there will be none."""
+            with self._turn:
+                while waiting and not self._stopped:
+                    for part in waiting:
+                        if part.after is None or part.after.over:
+                            waiting.remove(part)
+                            return part
+                    self._turn.wait(1)
+                return None
+
         def lane() -> None:
-            while True:
-                with self._lock:
-                    if self._stopped or not waiting:
-                        return
-                    part: Part | None = waiting.pop(0)
-                while part:
+            while part := next_part():
+                if part.needs_hosts and part.after and not part.after.ended:
+                    self.skip(part, "there are no test hosts, see above")
+                else:
                     self.one(part)
-                    part = part.then
+                with self._turn:
+                    part.over = True
+                    self._turn.notify_all()
 
         lanes = [threading.Thread(target=lane, daemon=True) for _ in range(LANES)]
         for each in lanes:
@@ -357,7 +376,7 @@ def all_parts() -> list[Part]:
     ]
     # First of all, as a user's: on a machine without an engine the walk installs one.
     walk = program(sys.executable, "-m", "tests.start")
-    parts.append(Part("start", ("molecule",), walk, True, seconds=1000))
+    parts.append(Part("start", ("molecule",), walk, True, seconds=2000))
     for scenario in sorted(ROOT.glob("molecule/*/molecule.yml")):
         name = scenario.parent.name
         group = "soak" if name in LONG else "molecule"
@@ -420,28 +439,22 @@ def with_hosts(fast: list[Part], on_hosts: list[Part]) -> None:
     reason = why_no_hosts()
     if reason:
         RUNNER.parts(fast)
-    else:
-        with alone():
+        for part in on_hosts:
+            RUNNER.skip(part, reason)
+        return
+    start = next((part for part in on_hosts if part.name == "start"), None)
+    scenarios = [part for part in on_hosts if part is not start]
+    names = [part.name for part in scenarios]
+    # The walk of the README may install the engine, and makes the base images.
+    ready = Part("hosts", (), lambda part: make_ready(part, names), seconds=2000, after=start)
+    for part in scenarios:
+        part.after = ready
+    with alone():
+        remove_hosts()
+        try:
+            RUNNER.parts([*on_hosts, *fast, *([ready] if scenarios else [])])
+        finally:
             remove_hosts()
-            # Most of both is waiting for packages, so they go beside the fast parts.
-            start = [part for part in on_hosts if part.name == "start"]
-            scenarios = [part for part in on_hosts if part.name != "start"]
-            names = [part.name for part in scenarios]
-            ready = Part("hosts", (), lambda part: make_ready(part, names), seconds=1000)
-            first = start or [ready]
-            if start and scenarios:
-                start[0].then = ready
-            RUNNER.parts([*first, *fast])
-            if ready.ended or not scenarios:
-                try:
-                    RUNNER.parts(scenarios)
-                finally:
-                    remove_hosts()
-                return
-        reason = "there are no test hosts, see above"
-    for part in on_hosts:
-        RUNNER.say(f"  skipped  {part.name}: {reason}")
-        RUNNER.total.skipped += 1
 
 
 def choose(words: list[str], parts: list[Part]) -> list[Part]:
