@@ -115,9 +115,9 @@ def begin(module: Any, ledger: Ledger) -> None:
         {"release": entry["release"], "outcome": "running", "began": now(), **entry}
     )
     # What is known of the image stays known, also where the release was deployed before.
-    digest = ledger.digest_of(spec.get("build", ""))
-    if digest:
-        spec = {**spec, "digest": digest}
+    # Of another release of the same image.
+    for shipped in ledger.shipped(spec.get("build", ""))[-1:]:
+        spec = {**spec, **shipped}
     text = json.dumps(spec, indent=1) + "\n"
     replace(ledger.state_dir / "releases" / f"{entry['release']}.json", text, 0o600)
     ledger.write()

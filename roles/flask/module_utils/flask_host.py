@@ -65,15 +65,20 @@ class Ledger:
         except (OSError, ValueError, KeyError):
             return ""
 
-    def digest_of(self, build: str, repository: str) -> str:
-        """Return the digest by which a registry gave or took the image of a build, or nothing."""
+    def shipped(self, build: str) -> list[dict[str, str]]:
+        """Return where a registry has the image of a build, each as repository and digest."""
+        found = []
         for path in sorted((self.state_dir / "releases").glob("*.json")):
             if RELEASE.fullmatch(path.stem):
                 spec = json.loads(path.read_text())
-                found = spec.get("build"), spec.get("repository")
-                if build and found == (build, repository) and spec.get("digest"):
-                    return str(spec["digest"])
-        return ""
+                if build and spec.get("build") == build and spec.get("digest"):
+                    found.append({"repository": spec["repository"], "digest": spec["digest"]})
+        return found
+
+    def digest_of(self, build: str, repository: str) -> str:
+        """Return the digest by which a registry gave or took the image of a build, or nothing."""
+        there = (one for one in self.shipped(build) if one["repository"] == repository)
+        return next((one["digest"] for one in there), "")
 
     def write(self) -> None:
         """Put it on the disk, whole."""
