@@ -323,20 +323,23 @@ for _ in range(40):
     if not os.fork():
         memory = bytearray(4_000_000)
         time.sleep(60)
-print("forked", flush=True)
+open(sys.argv[1], "w").close()
 time.sleep(60)
 """
 
 
-def test_nothing_of_a_killed_server_is_left() -> None:
+def test_nothing_of_a_killed_server_is_left(tmp_path: Path) -> None:
     """A process that is still dying holds the port, and the next server would end at once."""
     spec = importlib.util.spec_from_file_location("watch", FILES / "watch.py")
     assert spec
     assert spec.loader
     watch = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(watch)
-    server = watch.start([sys.executable, "-c", FORKING])
-    time.sleep(1)
+    forked = tmp_path / "forked"
+    server = watch.start([sys.executable, "-c", FORKING, forked])
+    while not forked.exists():
+        assert server.poll() is None
+        time.sleep(0.01)
     watch.kill(server)
     with pytest.raises(ProcessLookupError):
         os.killpg(server.pid, 0)
