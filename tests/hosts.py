@@ -2,6 +2,7 @@
 
     python -m tests.hosts                                            everything
     python -m tests.hosts --host bookworm-engine --archive base-images.tar
+    python -m tests.hosts --files app                                names of files, for xargs -0
 
 Both `./slipway test` and Molecule's `create` come here: what one has made serves the other.
 """
@@ -237,7 +238,14 @@ def main(arguments: Iterable[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--host", type=host, action="append", default=[], help="SYSTEM-STAGE")
     parser.add_argument("--archive", choices=ARCHIVES, action="append", default=[])
+    parser.add_argument("--files", metavar="DIRECTORY", help="name the files, make nothing")
     given = parser.parse_args(None if arguments is None else list(arguments))
+    if given.files is not None:
+        under = Path(given.files)
+        for name in project_files():
+            if Path(name).is_relative_to(under):
+                print(Path(name).relative_to(under), end="\0")
+        return 0
     needs = Wanted(tuple(given.archive), tuple(given.host))
     problem = make(needs if needs.archives or needs.hosts else everything(), run)
     if problem:
