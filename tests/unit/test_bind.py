@@ -164,5 +164,5 @@ def test_status_writes_an_address_of_ipv6_in_brackets() -> None:
         "Status": "Up 2 hours (healthy)", "Image": "nginx",
         "Ports": [{"IP": ip, "PublicPort": 80, "PrivatePort": 80} for ip in ("0.0.0.0", "::")],  # noqa: S104
     }  # fmt: skip
-    report = status.status_of("shop", [], {"containers": [container], "volumes": []}, [], "")
+    report = status.status_of({"containers": [container]}, "shop", [])
     assert report["containers"][0]["ports"] == ["0.0.0.0:80", "[::]:80"]

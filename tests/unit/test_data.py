@@ -246,12 +246,11 @@ def test_what_goes_wrong_is_a_sentence(
 
 def test_status_fails_for_backups_that_are_not_well() -> None:
     """And says nothing of them where there are none."""
-    empty: dict[str, Any] = {"containers": [], "volumes": []}
     told = json.dumps({"lines": ["x, full, 3 h old"], "problems": ["WAL archiving is behind"]})
-    report = status.status_of("example", [], empty, [], "", False, {"rc": 0, "stdout": told})
+    report = status.status_of({"program": {"rc": 0, "stdout": told}}, "example", [])
     assert report["problems"] == ["WAL archiving is behind"]
     assert "Backups  x, full, 3 h old" in status.status_table(report)
-    assert status.status_of("example", [], empty, [], "")["problems"] == []
+    assert status.status_of({}, "example", [])["problems"] == []
 
 
 @pytest.mark.parametrize(
@@ -267,8 +266,7 @@ def test_status_fails_for_backups_that_are_not_well() -> None:
 )
 def test_status_fails_where_its_program_does(program: dict[str, Any], why: str) -> None:
     """What it would have found is not known, and monitoring must not stay green."""
-    empty: dict[str, Any] = {"containers": [], "volumes": []}
-    problems = status.status_of("example", [], empty, [], "", False, program)["problems"]
+    problems = status.status_of({"program": program}, "example", [])["problems"]
     assert len(problems) == 1
     assert why in problems[0]
     assert "`./slipway deploy`" in problems[0]
@@ -276,9 +274,8 @@ def test_status_fails_where_its_program_does(program: dict[str, Any], why: str) 
 
 def test_status_fails_for_notes_that_are_damaged() -> None:
     """The release that serves, and what came of asking the CA."""
-    empty: dict[str, Any] = {"containers": [], "volumes": []}
     for text in ("{", "[]"):
-        assert "is damaged" in status.status_of("example", [], empty, [], text)["problems"][0]
+        assert "is damaged" in status.status_of({"release": text}, "example", [])["problems"][0]
         _, problems = status.tls_of({"name": "x"}, text, datetime.now().astimezone())
         assert "is damaged" in problems[0]
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils import firewall as table
 
 from tests.unit.rendering import evaluate
 
 firewall = importlib.import_module("roles.firewall.filter_plugins.firewall")
-table = importlib.import_module("roles.firewall.library.firewall_table")
+module = importlib.import_module("roles.firewall.library.firewall_table")
 status = importlib.import_module("roles.status.filter_plugins.status")
 
 
@@ -90,20 +91,20 @@ def test_a_run_over_a_pipe_has_no_connection_to_lose(said: str, connection: str)
 def test_status_says_what_is_open() -> None:
     """One line, or a problem where the rules are not loaded."""
     listed = "chain allowed {\n\ttcp dport 22 accept\n\tudp dport 443 accept\n}"
-    found = {"wanted": True, "part": True, "allowed": listed, "problem": ""}
-    assert status.firewall_of(found) == ("closed but for tcp 22, udp 443", [])
-    assert status.firewall_of(None) == ("", [])
-    nothing = {"wanted": False, "part": False, "allowed": "", "problem": ""}
-    assert status.firewall_of(nothing) == ("", [])
+    found = {"part": True, "allowed": listed, "problem": ""}
+    assert status.firewall_of(found, True) == ("closed but for tcp 22, udp 443", [])
+    assert status.firewall_of(None, True) == ("", [])
+    nothing = {"part": False, "allowed": "", "problem": ""}
+    assert status.firewall_of(nothing, False) == ("", [])
     for wrong in (
         {**found, "allowed": "", "problem": "the firewall is not loaded"},
         {**found, "problem": "the firewall that is loaded is not the one on the disk"},
         {**found, "part": False},
         {**found, "allowed": ""},
-        {**nothing, "wanted": True},
+        nothing,
         {**nothing, "problem": "a firewall is loaded that no project wants"},
     ):
-        text, problems = status.firewall_of(wrong)
+        text, problems = status.firewall_of(wrong, True)
         assert len(problems) == 1
         assert (text == "not loaded") == (not wrong["allowed"])
 
@@ -186,7 +187,7 @@ def run(tmp_path: Path, project: str, part: str, confirm: str = "", seconds: int
     """Run the module's work on a host."""
     given = {"project": project, "base": BASE, "part": part, "keep": False}
     with table.turn_of(project, seconds, own=confirm):
-        return table.keep(
+        return module.keep(
             {**given, "confirm": confirm, "seconds": seconds},
             table.Store(str(tmp_path / "etc")),
             check=False,

@@ -19,27 +19,17 @@ def health_of(status: str) -> str:
 
 
 def status_of(
+    seen: Mapping[str, Any],
     project: str,
     parts: Iterable[str],
-    host: Mapping[str, Any],
-    sizes: Iterable[str],
-    current: str,
-    maintenance: bool = False,
-    program: Mapping[str, Any] | None = None,
-    certificate: Mapping[str, Any] | None = None,
-    acme: str = "",
-    firewall: Mapping[str, Any] | None = None,
+    *,
+    firewall_wanted: bool = False,
     tls_wanted: bool = True,
 ) -> dict[str, Any]:
     """Return the report on a project.
 
-    `host` is what docker_host_info returned, `sizes` are lines of `du` (bytes, tab, path),
-    `current` is the text of the file that names the serving release, `maintenance` says whether
-    visitors get the page of maintenance, `program` is what came of running the program on the host
-    that looks at the data (rc, stdout, stderr, or msg where it could not be run), `certificate`
-    what x509_certificate_info says of the one in use with its name, `acme` the text of the file
-    that tells what came of asking the CA, `firewall` what the role firewall found; `tls_wanted`
-    says whether the inventory wants TLS, without which a certificate is only kept.
+    `seen` is what status_look returned; `parts` are those that every project has. The two last say
+    what the inventory wants: without TLS a certificate is only kept.
     """
     containers = sorted(
         (
@@ -61,27 +51,20 @@ def status_of(
                     }
                 ),
             }
-            for item in host["containers"]
+            for item in seen.get("containers", [])
         ),
         key=lambda container: str(container["name"]),
     )
-    bytes_of = {
-        path: int(size) for size, path in (line.split("\t", 1) for line in sizes if "\t" in line)
-    }
-    volumes = sorted(
-        (
-            {"name": item["Name"], "bytes": bytes_of.get(item["Mountpoint"], 0)}
-            for item in host["volumes"]
-        ),
-        key=lambda volume: str(volume["name"]),
+    volumes = sorted(seen.get("volumes", []), key=lambda one: str(one["name"]))
+    health = health_said(seen.get("program"))
+    release, unread = read_object(seen.get("release", ""), "the note of the release that serves")
+    tls, tls_problems = tls_of(
+        seen.get("certificate", {}), seen.get("acme", ""), datetime.datetime.now(datetime.UTC)
     )
-    health = health_said(program)
-    release, unread = read_object(current, "the note of the release that serves")
-    tls, tls_problems = tls_of(certificate or {}, acme, datetime.datetime.now(datetime.UTC))
     if tls and not tls_wanted:
         tls += "; nginx_tls is off, and it is kept for who comes by https until nginx/tls/live goes"
         tls_problems = []
-    wall, wall_problems = firewall_of(firewall)
+    wall, wall_problems = firewall_of(seen.get("firewall"), firewall_wanted)
     there = {container["part"] for container in containers}
     broken = [f"no {part} container" for part in parts if part not in there] + [
         f"{container['name']} is {container['health'] or container['state']}"
@@ -92,7 +75,7 @@ def status_of(
     return {
         "project": project,
         "release": release,
-        "maintenance": maintenance,
+        "maintenance": seen.get("maintenance", False),
         "containers": containers,
         "volumes": volumes,
         "backups": health["lines"],
@@ -139,12 +122,12 @@ def health_said(program: Mapping[str, Any] | None) -> dict[str, list[str]]:
     }
 
 
-def firewall_of(found: Mapping[str, Any] | None) -> tuple[str, list[str]]:
-    """Return what a firewall lets in by what the role firewall found, and what is wrong with it.
+def firewall_of(found: Mapping[str, Any] | None, wanted: bool) -> tuple[str, list[str]]:
+    """Return what a firewall lets in by what was found of it, and what is wrong with it.
 
     Both are empty where the project has none, nor wants one.
     """
-    if not found or not (found["part"] or found["wanted"] or found["problem"]):
+    if not found or not (found["part"] or wanted or found["problem"]):
         return "", []
     matches = [
         line.strip() for line in found["allowed"].splitlines() if line.strip().endswith(" accept")
@@ -180,11 +163,10 @@ def tls_of(
         for name in ("not_before", "not_after")
     )
     kind = certificate["name"].partition("-")[0]
-    by = f" of {certificate['issuer'].get('commonName', 'a CA')}" if kind != "selfsigned" else ""
-    names = [name.split(":", 1)[1] for name in certificate["subject_alt_name"] or []]
+    by = f" of {certificate['issuer'] or 'a CA'}" if kind != "selfsigned" else ""
     expired = now >= end
     verb = "EXPIRED on" if expired else "until"
-    text = f"{kind}{by} for {', '.join(names)}, {verb} {end:%Y-%m-%d %H:%M} UTC"
+    text = f"{kind}{by} for {', '.join(certificate['names'])}, {verb} {end:%Y-%m-%d %H:%M} UTC"
     if expired:
         problems.append(f"the certificate expired on {end:%Y-%m-%d %H:%M} UTC")
     elif end - now < (end - begin) * NEARLY_OVER:
