@@ -66,3 +66,19 @@ def test_a_play_has_no_long_file_of_variables(playbook: Path) -> None:
             files = sorted(playbook.parent.glob(re.sub(r"\{\{.*\}\}", "*", name)))
             assert files, name
             assert all(len(path.read_text().splitlines()) < 10 for path in files), name
+
+
+NESTED = [path for path in sorted(ROOT.glob("roles/*/tasks/*.yml")) if path.name != "main.yml"]
+
+
+@pytest.mark.parametrize("path", NESTED, ids=lambda path: f"{path.parts[-3]}-{path.stem}")
+def test_a_file_of_tasks_names_others_by_the_path_of_the_role(path: Path) -> None:
+    """Else Ansible prefers one of the same name below `tasks/` where the user stands."""
+    names = re.findall(r"(?:import|include)_tasks: *[\"']?([^\"'\n]+)", path.read_text())
+    for name in names:
+        # What the user names is found in the project.
+        if "__flask_backup" in name:
+            continue
+        assert name.startswith("{{ role_path }}/tasks/"), name
+        last = name.rpartition("/")[2]
+        assert "{{" in last or (path.parent / last).is_file(), name
