@@ -210,7 +210,7 @@ class Eye:
             seen[f"file {name}"] = "there" if os.path.lexists(name) else "missing"
         for pattern in watch.get("containers", []):
             for name in sorted(self.listed["containers"]):
-                if fnmatchcase(name, pattern):
+                if fnmatchcase(name, pattern) and not passing(watch.get("passing"), name):
                     seen.update(self.container(name))
         for name in watch.get("networks", []):
             seen.update(self.network(name))
@@ -244,6 +244,14 @@ def walk(root: Path) -> Iterator[Path]:
         for path in sorted(root.iterdir()):
             if not VOLATILE.fullmatch(path.name):
                 yield from walk(path)
+
+
+def passing(notes: str | None, container: str) -> bool:
+    """Return whether a container goes by itself: a note is named after the end of its name."""
+    if notes is None or not Path(notes).is_dir():
+        return False
+    end = container.rpartition("-")[2]
+    return any(path.name.startswith(f"{end}-") for path in Path(notes).iterdir())
 
 
 def systemd() -> bool:

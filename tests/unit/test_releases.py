@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,10 @@ host = importlib.import_module("ansible.module_utils.flask_host")
 ledger_module = importlib.import_module("roles.flask.library.flask_ledger")
 retire = importlib.import_module("roles.flask.library.flask_retire")
 static = importlib.import_module("roles.flask.library.flask_static")
-password = importlib.import_module("roles.flask.library.flask_password")
+attempts = importlib.import_module("ansible.module_utils.flask_attempts")
+password = importlib.import_module("ansible.module_utils.flask_secret_files")
+warm = importlib.import_module("ansible.module_utils.flask_warm")
+rollback = importlib.import_module("roles.flask.library.flask_rollback")
 prune = importlib.import_module("roles.flask.library.flask_prune")
 filters = importlib.import_module("roles.flask.filter_plugins.flask_releases")
 lock = importlib.import_module("roles.lock.library.deploy_lock")
@@ -156,7 +160,7 @@ def target(directory: Path, schema: str = "", **params: Any) -> Any:
         schema_command=["ask"],
         force=params.get("force", False),
     )
-    return ledger_module.target(module, host.Ledger(str(directory)))["release"]
+    return attempts.target(module, host.Ledger(str(directory)))["release"]
 
 
 def test_it_goes_to_the_last_healthy_one_and_skips_what_failed(tmp_path: Path) -> None:
@@ -191,7 +195,7 @@ def test_a_release_that_was_left_is_marked_as_such(tmp_path: Path) -> None:
         tmp_path, A, entry(A), entry(B), entry(A, "running", "rollback", left=B)
     )  # fmt: skip
     module = Module(entry={"outcome": "healthy", "image": "i"}, clock=[], schema_command=[])
-    ledger_module.end(module, ledger)
+    attempts.end(module, ledger)
     assert [one["outcome"] for one in host.Ledger(str(tmp_path)).entries] == [
         "healthy", "rolled back", "healthy",
     ]  # fmt: skip
@@ -584,9 +588,94 @@ def test_the_files_of_a_kept_release_get_the_password_of_today(
     (tmp_path / "env").mkdir()
     for name, text in (("env/A", "old"), ("env/B", "other"), ("postgres_password", "old")):
         (tmp_path / name).write_text(text)
-    module = Module(directory=str(tmp_path), password="new", uid=1)  # noqa: S106
-    assert password.change(module) == ["A", "postgres_password"]
+    assert password.change(tmp_path, "new", 1) == ["A", "postgres_password"]
     assert (tmp_path / "env/A").read_text() == (tmp_path / "postgres_password").read_text() == "new"
     assert (tmp_path / "env/B").read_text() == "other"
     assert (tmp_path / "renewed").exists()
-    assert password.change(module) == []
+    assert password.change(tmp_path, "new", 1) == []
+
+
+# Releases that stay in memory
+
+
+def warm_note(state_dir: Path, release: str) -> Path:
+    """Return the note of a release that is warm."""
+    note = state_dir / "warm" / f"{release}-0a1b2c3d"
+    note.parent.mkdir(exist_ok=True)
+    note.touch()
+    return note
+
+
+def test_a_release_that_was_left_is_frozen_and_can_be_had_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start of the host begins without it; who wants it has it once."""
+    module = Module({"docker inspect": (0, '["CMD", "true"]')})
+    monkeypatch.setattr(warm, "ask", lambda *given: (True, ""))
+    began: list[Any] = []
+    monkeypatch.setattr(warm.subprocess, "Popen", lambda command, **more: began.append(command))
+    warm.freeze(module, "shop", A, tmp_path, tmp_path, 15)
+    assert module.ran == [
+        f"docker update --restart=no shop-flask-{A}", f"docker pause shop-flask-{A}",
+    ]  # fmt: skip
+    assert "900" in began[0]
+    assert [note.name.partition("-")[0] for note in warm.notes(tmp_path)] == [A]
+    assert warm.wake(module, "shop", A, tmp_path)
+    assert f"docker update --restart=always shop-flask-{A}" in module.ran
+    assert not warm.wake(module, "shop", A, tmp_path)
+
+
+@pytest.mark.parametrize(("answers", "stays"), [(True, True), (False, False)])
+def test_a_warm_release_serves_only_where_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool, stays: bool
+) -> None:
+    """Else it is started as any other."""
+    warm_note(tmp_path, A)
+    monkeypatch.setattr(warm, "ask", lambda *given: (answers, ""))
+    module = Module({"docker inspect": (0, '["CMD", "true"]')})
+    assert warm.wake(module, "shop", A, tmp_path) == stays
+
+
+@pytest.mark.parametrize("claimed", [False, True])
+def test_the_host_stops_a_warm_release_that_nobody_wanted(tmp_path: Path, claimed: bool) -> None:
+    """Whoever has the note has the say: one that a play has taken goes on."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/docker").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/asked\n')
+    (tmp_path / "bin/docker").chmod(0o755)
+    note, sock = warm_note(tmp_path, A), tmp_path / f"{A}.sock"
+    sock.touch()
+    if claimed:
+        assert warm.claim(tmp_path, A)
+    subprocess.run(
+        ["sh", "-c", warm.COOL, "sh", "0", str(note), f"shop-flask-{A}", str(sock), str(sock)],
+        check=True, env={"PATH": f"{tmp_path}/bin:/usr/bin:/bin"},
+    )  # fmt: skip
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert ("rm --force" in asked) != claimed
+    assert sock.exists() == claimed
+    assert list((tmp_path / "warm").iterdir()) == []
+
+
+def test_memory_is_to_spare_or_not() -> None:
+    """By what the kernel says is available."""
+    assert warm.to_spare(1)
+    assert not warm.to_spare(10**9)
+
+
+def test_a_rollback_takes_the_names_of_today() -> None:
+    """A release without such a list gets none."""
+    spec = {"env": {"TRUSTED_HOSTS": "a.example,b.example"}}
+    assert rollback.of_today(spec, ["b.example", "c.example"])["env"]["TRUSTED_HOSTS"] == (
+        "a.example,b.example,c.example"
+    )
+    assert rollback.of_today(spec, ["a.example"]) == spec
+    assert rollback.of_today({"env": {}}, ["a.example"]) == {"env": {}}
+
+
+def test_a_warm_release_is_no_drift(tmp_path: Path) -> None:
+    """It goes by itself; another container of the same kind is one."""
+    warm_note(tmp_path, A)
+    look = importlib.import_module("plugins.modules.slipway_look")
+    assert look.passing(str(tmp_path / "warm"), f"shop-flask-{A}")
+    assert not look.passing(str(tmp_path / "warm"), f"shop-flask-{B}")
+    assert not look.passing(None, f"shop-flask-{A}")

@@ -60,3 +60,17 @@ def test_an_engine_that_does_not_answer_is_said(tmp_path: Path) -> None:
     """There is nothing else to report then."""
     given = {"project": "x", "socket": str(tmp_path / "none.sock")}
     assert look.look(given) == {"engine": False}
+
+
+def test_a_warm_release_is_no_fault_and_none_that_serves() -> None:
+    """As is said of it; the release that serves is missed all the same."""
+    container = {
+        "Names": ["/shop-flask-aaaaaaaaaaaa"], "Labels": {"slipway.part": "flask"},
+        "State": "paused", "Status": "Up 2 hours (Paused)", "Image": "shop-flask:aaaaaaaaaaaa",
+    }  # fmt: skip
+    seen = {"containers": [container], "warm": ["aaaaaaaaaaaa"]}
+    report = status.status_of(seen, "shop", ["flask"])
+    assert report["containers"][0]["state"] == "warm"
+    assert report["broken"] == ["no flask container"]
+    report = status.status_of({"containers": [container]}, "shop", ["flask"])
+    assert report["broken"] == ["shop-flask-aaaaaaaaaaaa is paused"]

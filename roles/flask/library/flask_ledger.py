@@ -18,10 +18,9 @@ options:
     description:
       - V(begun) adds an entry, and settles what plays that were killed left behind.
       - V(ended) completes the last entry.
-      - V(target) chooses the release to go back to.
       - V(read) returns the entries.
     type: str
-    choices: [begun, ended, target, read]
+    choices: [begun, ended, read]
     required: true
   entry:
     description: What is noted, for V(begun) and V(ended).
@@ -38,10 +37,6 @@ options:
     type: list
     elements: list
     default: []
-  release:
-    description: The release to go back to, for V(target); empty for the last healthy one.
-    type: str
-    default: ""
   schema_command:
     description: Command on the host that prints the schema's revision; empty for none.
     type: list
@@ -55,160 +50,19 @@ options:
     description: Seconds that a migration of a killed play gets to end, for V(begun).
     type: int
     default: 600
-  force:
-    description: Whether a schema that the release does not know is taken, for V(target).
-    type: bool
-    default: false
 author: [Slipway]
 """
 
 RETURN = r"""
 entries: {description: The ledger., type: list, elements: dict, returned: on read}
 serving: {description: The release that serves or nothing., type: str, returned: on read}
-spec: {description: What the release's container is made of., type: dict, returned: on target}
 stages: {description: Seconds of each stage., type: dict, returned: on ended}
 release: {description: The release whose attempt began., type: str, returned: on begun}
 """
 
-import json
-import shutil
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.flask_host import RELEASE, Ledger, docker, now, replace
-
-
-def schema_of(module: Any) -> tuple[str, str]:
-    """Return the revision of the database's schema, and why it is not known when it is not."""
-    command = module.params["schema_command"]
-    if not command:
-        return "", ""
-    code, out, err = module.run_command(command)
-    lines = str(err or out).strip().splitlines()
-    return ("", lines[-1] if lines else "no answer") if code else (out.strip(), "")
-
-
-def clear(module: Any) -> None:
-    """Remove what plays that were killed left; a migration may end first."""
-    label = f"--filter=label=slipway.project={module.params['project']}"
-    for part in ("migrate", "static"):
-        for name in docker(
-            module, "ps", "--all", label, f"--filter=label=slipway.part={part}",
-            "--format={{.Names}}",
-        ).split():  # fmt: skip
-            if part == "migrate":
-                patience = str(module.params["patience"])
-                module.run_command(["timeout", patience, "docker", "wait", name])
-            docker(module, "rm", "--force", name, check=False)
-    # A build context may hold the password of a package index.
-    shutil.rmtree(Path(module.params["state_dir"]) / "build", ignore_errors=True)
-
-
-def begin(module: Any, ledger: Ledger) -> None:
-    """Add an entry for an attempt that begins now."""
-    entry, spec = module.params["entry"], module.params["spec"]
-    clear(module)
-    ledger.settle(schema_of(module)[0])
-    ledger.entries.append(
-        {"release": entry["release"], "outcome": "running", "began": now(), **entry}
-    )
-    # What is known of the image stays known, also where the release was deployed before.
-    # Of another release of the same image.
-    for shipped in ledger.shipped(spec.get("build", ""))[-1:]:
-        spec = {**spec, **shipped}
-    text = json.dumps(spec, indent=1) + "\n"
-    replace(ledger.state_dir / "releases" / f"{entry['release']}.json", text, 0o600)
-    ledger.write()
-
-
-def end(module: Any, ledger: Ledger) -> dict[str, float]:
-    """Complete the attempt that runs; return the seconds of its stages."""
-    given, clock = module.params["entry"], module.params["clock"]
-    stages = {
-        name: round(float(after) - float(before), 2)
-        for (_, before), (name, after) in pairwise(clock)
-    }
-    entry = next((one for one in reversed(ledger.entries) if one["outcome"] == "running"), None)
-    if entry is None:
-        return stages
-    entry.update(
-        {name: value for name, value in given.items() if value}, ended=now(), stages=stages,
-        image_id=image_id(module, given["image"]) or None,
-    )  # fmt: skip
-    if entry["outcome"] == "healthy":
-        entry["schema"] = schema_of(module)[0]
-        ledger.leave(entry)
-    ledger.write()
-    return stages
-
-
-def image_id(module: Any, image: str) -> str:
-    """Return the id of an image, or nothing when it is not on the host."""
-    found: str = docker(module, "image", "inspect", "--format={{.Id}}", image, check=False)
-    return found
-
-
-def target(module: Any, ledger: Ledger) -> dict[str, Any]:
-    """Return the spec of the release to go back to; fail the module when there is none."""
-    # In memory: what a killed play left counts already.
-    ledger.settle("")
-    wanted = module.params["release"]
-    serving = ledger.serving
-    if not serving:
-        module.fail_json(msg="no release serves that one could go back from: deploy first.")
-    known = list(dict.fromkeys(entry["release"] for entry in reversed(ledger.entries)))
-    if wanted:
-        if not RELEASE.fullmatch(wanted) or wanted not in known:
-            module.fail_json(msg=f"there is no release '{wanted}': ./slipway releases lists them.")
-        if wanted == serving:
-            module.fail_json(msg=f"release {wanted} serves already, so nothing was changed.")
-        candidates = [wanted]
-    else:
-        candidates = [release for release in ledger.healthy() if release != serving]
-        if not candidates:
-            module.fail_json(
-                msg=f"there is no earlier healthy release than {serving} to go back to:"
-                " ./slipway releases lists what there was."
-            )
-    spec: dict[str, Any] = {}
-    for release in candidates:
-        path = ledger.state_dir / "releases" / f"{release}.json"
-        there = json.loads(path.read_text()) if path.exists() else None
-        if there and image_id(module, there["image"]):
-            spec = there
-            break
-    if not spec:
-        module.fail_json(
-            msg=f"the image of {', '.join(candidates)} is no longer on the host, and a rollback"
-            " builds nothing: deploy its source instead."
-        )
-    release = spec["release"]
-    then = next(
-        (entry.get("schema") for entry in reversed(ledger.entries)
-         if entry["release"] == release and entry.get("schema")), "",
-    )  # fmt: skip
-    schema, unknown = schema_of(module)
-    if unknown and not module.params["force"]:
-        module.fail_json(
-            msg=f"the database does not tell its schema ({unknown}), so nobody knows whether"
-            f" release {release} can work with it: nothing was changed."
-            " Go back all the same with -e force=true."
-        )
-    if schema and not then and not module.params["force"]:
-        module.fail_json(
-            msg=f"nobody noted which schema release {release} was made for, so nobody knows whether"
-            f" it can work with {schema}: nothing was changed. Go back all the same with"
-            " -e force=true."
-        )
-    if schema and schema != then and not module.params["force"]:
-        module.fail_json(
-            msg=f"the database's schema is {schema}, and release {release} was made for {then} and"
-            " does not know it: nothing was changed. If its code works with it all the same"
-            " (an added table or column, say), go back with -e force=true."
-        )
-    return spec
+from ansible.module_utils.flask_attempts import begin, end
+from ansible.module_utils.flask_host import Ledger
 
 
 def main() -> None:
@@ -217,16 +71,14 @@ def main() -> None:
         argument_spec={
             "state_dir": {"type": "path", "required": True},
             "state": {
-                "type": "str", "required": True, "choices": ["begun", "ended", "target", "read"],
+                "type": "str", "required": True, "choices": ["begun", "ended", "read"],
             },
             "entry": {"type": "dict", "default": {}},
             "spec": {"type": "dict", "default": {}},
             "clock": {"type": "list", "elements": "list", "default": []},
-            "release": {"type": "str", "default": ""},
             "schema_command": {"type": "list", "elements": "str", "default": []},
             "project": {"type": "str", "default": ""},
             "patience": {"type": "int", "default": 600},
-            "force": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )  # fmt: skip
@@ -234,12 +86,10 @@ def main() -> None:
     ledger = Ledger(module.params["state_dir"])
     if state == "read":
         module.exit_json(changed=False, entries=ledger.entries, serving=ledger.serving)
-    if state == "target":
-        module.exit_json(changed=False, spec=target(module, ledger))
     if module.check_mode:
         module.exit_json(changed=True)
     if state == "begun":
-        begin(module, ledger)
+        begin(module, ledger, module.params["entry"], module.params["spec"])
         module.exit_json(changed=True, release=module.params["entry"]["release"])
     module.exit_json(changed=True, stages=end(module, ledger))
 

@@ -29,28 +29,14 @@ reason: {description: What it said last., type: str, returned: failure}
 
 import json
 import re
-import subprocess
 import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.flask_host import docker
+from ansible.module_utils.flask_host import ask, docker
 
 PAUSE = 0.1
 EXCEPTION = re.compile(r"^[A-Za-z_.]*(?:Error|Exception|Exit)\b.*", re.MULTILINE)
-
-
-def ask(container: str, check: list[str], timeout: float) -> tuple[bool, str]:
-    """Run the health check in the container; return whether it passed, and what it printed."""
-    try:
-        asked = subprocess.run(
-            ["docker", "exec", container, *check],
-            capture_output=True, text=True, timeout=max(0.5, timeout), check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return False, "the health check got no answer"
-    lines = (asked.stdout + asked.stderr).strip().splitlines()
-    return asked.returncode == 0, lines[-1] if lines else ""
 
 
 def main() -> None:

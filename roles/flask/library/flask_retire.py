@@ -7,6 +7,7 @@ DOCUMENTATION = r"""
 module: flask_retire
 short_description: Let the releases that no longer serve finish their requests, then stop them
 description:
+  - A release that was drained may stay for a while, frozen, so that a rollback need not start it.
   - uWSGI's graceful stop drops what waits in the listen queue, and its stats do not count the queue
     of a unix socket. So a request of our own goes into the queue as the last one; when it is
     answered, everything before it was taken up, and the stats say when every worker is idle.
@@ -28,6 +29,30 @@ options:
     description: Directory of the sockets on the host.
     type: path
     required: true
+  state_dir:
+    description: Directory of the project's state.
+    type: path
+    required: true
+  warm:
+    description: The release that is kept warm, where its memory is to spare; empty for none.
+    type: str
+    default: ""
+  keep_warm:
+    description: Whether releases that are warm already stay, too.
+    type: bool
+    default: false
+  minutes:
+    description: How long it is kept warm.
+    type: int
+    default: 0
+  spare_mb:
+    description: How much memory the host must have available for that, in MiB.
+    type: int
+    default: 0
+  wake:
+    description: A release that runs again, if it is warm; it is among those that stay.
+    type: str
+    default: ""
   front:
     description:
       - The nginx container; its workers of older configurations must have gone first.
@@ -55,6 +80,7 @@ retired:
   type: list
   elements: dict
   returned: success
+woken: {description: Whether a warm release runs again., type: bool, returned: success}
 drain: {description: Seconds that draining took., type: float, returned: success}
 stop: {description: Seconds that stopping took., type: float, returned: success}
 """
@@ -66,15 +92,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import volume
+from ansible.module_utils import flask_warm, volume
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.flask_host import docker
 
 PAUSE = 0.05
 # Whoever puts something else in the place of its socket is not asked.
 NOBODY = (FileNotFoundError, ConnectionRefusedError, volume.ProblemError)
-# uWSGI's master looks at its workers once a second.
-STOP_SECONDS = 10
 
 
 def packet(path: str, host: str) -> bytes:
@@ -157,6 +181,22 @@ def ask_last(path: Path, sent: bytes, until: float) -> bool:
     return False
 
 
+def may_stay(module: Any, release: str) -> bool:
+    """Say whether a release is kept warm."""
+    given: dict[str, Any] = module.params
+    if release != given["warm"] or given["minutes"] <= 0:
+        return False
+    return bool(flask_warm.to_spare(given["spare_mb"]))
+
+
+def stop(module: Any, container: str, seconds: int, state: str) -> None:
+    """Stop a container and remove it; what a killed play started may be at it, too."""
+    if state == "paused":
+        docker(module, "unpause", container, check=False)
+    docker(module, "stop", "-t", str(seconds), container, check=False)
+    docker(module, "rm", "--force", container, check=False)
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -165,6 +205,12 @@ def main() -> None:
             "keep": {"type": "list", "elements": "str", "required": True},
             "keep_linked": {"type": "bool", "default": False},
             "sockets": {"type": "path", "required": True},
+            "state_dir": {"type": "path", "required": True},
+            "warm": {"type": "str", "default": ""},
+            "keep_warm": {"type": "bool", "default": False},
+            "minutes": {"type": "int", "default": 0},
+            "spare_mb": {"type": "int", "default": 0},
+            "wake": {"type": "str", "default": ""},
             "front": {"type": "str", "default": ""},
             "path": {"type": "str", "default": "/"},
             "host": {"type": "str", "default": "localhost"},
@@ -182,6 +228,9 @@ def main() -> None:
     linked = volume.target(sockets / "current.sock")
     if module.params["keep_linked"] and linked:
         kept.add(Path(linked).stem)
+    state_dir = Path(module.params["state_dir"])
+    if module.params["keep_warm"]:
+        kept.update(note.name.partition("-")[0] for note in flask_warm.notes(state_dir))
     old = [
         (name.removeprefix(prefix), state)
         for name, state in (line.split("\t") for line in names)
@@ -193,19 +242,27 @@ def main() -> None:
         until = began + module.params["timeout"]
         cut = drain(module, sockets, release, until) if state == "running" else 0
         drained = time.monotonic()
-        # What a killed play started may be at it, too.
-        docker(module, "stop", "-t", str(1 if cut else STOP_SECONDS), prefix + release, check=False)
-        docker(module, "rm", "--force", prefix + release, check=False)
-        # uWSGI removes its socket itself, unless it was killed.
-        for name in (f"{release}.sock", f"{release}.stats"):
-            volume.unlink(sockets / name)
+        warm = may_stay(module, release) and state == "running" and not cut
+        if warm:
+            minutes = module.params["minutes"]
+            flask_warm.freeze(module, project, release, state_dir, sockets, minutes)
+        else:
+            flask_warm.claim(state_dir, release)
+            stop(module, prefix + release, 1 if cut else flask_warm.STOP_SECONDS, state)
+            # uWSGI removes its socket itself, unless it was killed.
+            for name in (f"{release}.sock", f"{release}.stats"):
+                volume.unlink(sockets / name)
         retired.append(
-            {"release": release, "cut": cut, "drain": round(drained - began, 2),
+            {"release": release, "cut": cut, "warm": warm, "drain": round(drained - began, 2),
              "stop": round(time.monotonic() - drained, 2)}
         )  # fmt: skip
+    wanted = module.params["wake"]
+    woken = bool(wanted) and not module.check_mode
+    woken = woken and flask_warm.wake(module, project, wanted, state_dir)
     module.exit_json(
         changed=bool(old),
         retired=retired,
+        woken=woken,
         drain=sum(one["drain"] for one in retired),
         stop=sum(one["stop"] for one in retired),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,19 @@ def docker(module: Any, *arguments: str, check: bool = True) -> str:
     if code and check:
         module.fail_json(msg=f"docker {arguments[0]} failed: {(err or out).strip()}")
     return "" if code else str(out).strip()
+
+
+def ask(container: str, check: list[str], timeout: float) -> tuple[bool, str]:
+    """Run the health check in the container; return whether it passed, and what it printed."""
+    try:
+        asked = subprocess.run(
+            ["docker", "exec", container, *check],
+            capture_output=True, text=True, timeout=max(0.5, timeout), check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False, "the health check got no answer"
+    lines = (asked.stdout + asked.stderr).strip().splitlines()
+    return asked.returncode == 0, lines[-1] if lines else ""
 
 
 def aside(path: Path, text: str, mode: int) -> Path:

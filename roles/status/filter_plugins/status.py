@@ -31,12 +31,13 @@ def status_of(
     `seen` is what status_look returned; `parts` are those that every project has. The two last say
     what the inventory wants: without TLS a certificate is only kept.
     """
+    warm = {f"{project}-flask-{release}" for release in seen.get("warm", [])}
     containers = sorted(
         (
             {
                 "name": item["Names"][0].lstrip("/"),
                 "part": item["Labels"].get("slipway.part", ""),
-                "state": item["State"],
+                "state": "warm" if item["Names"][0].lstrip("/") in warm else item["State"],
                 "health": health_of(item["Status"]),
                 "since": re.sub(r"\s*\(.*\)$", "", item["Status"]),
                 # An image that was replaced has no name any more.
@@ -65,11 +66,12 @@ def status_of(
         tls += "; nginx_tls is off, and it is kept for who comes by https until nginx/tls/live goes"
         tls_problems = []
     wall, wall_problems = firewall_of(seen.get("firewall"), firewall_wanted)
-    there = {container["part"] for container in containers}
+    there = {container["part"] for container in containers if container["state"] != "warm"}
     broken = [f"no {part} container" for part in parts if part not in there] + [
         f"{container['name']} is {container['health'] or container['state']}"
         for container in containers
         if container["part"] in parts
+        and container["state"] != "warm"
         and (container["state"] != "running" or container["health"] not in ("healthy", ""))
     ]
     return {

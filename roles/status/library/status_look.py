@@ -42,6 +42,7 @@ maintenance: {description: Whether maintenance is on., type: bool, returned: eng
 program: {description: What came of the program for the data., type: dict, returned: engine}
 certificate: {description: The certificate in use., type: dict, returned: engine}
 acme: {description: Text of the note of what came of asking the CA., type: str, returned: engine}
+warm: {description: Releases that stay in memory for a while., type: list, returned: engine}
 firewall: {description: What is let in and what is wrong with it., type: dict, returned: engine}
 """
 
@@ -144,6 +145,7 @@ def look(given: dict[str, Any]) -> dict[str, Any]:
         "program": health(config, state / "program"),
         "certificate": certificate_in(config / "nginx/tls/live"),
         "acme": text_of(state / "acme.json"),
+        "warm": sorted({path.name.partition("-")[0] for path in (state / "warm").glob("*-*")}),
         "firewall": firewall.compare(
             firewall.Store(firewall.DIRECTORY), given["project"], given["firewall_seconds"]
         ),
