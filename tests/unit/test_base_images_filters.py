@@ -417,3 +417,85 @@ def test_newer_keys_come_from_a_suite_that_the_old_ones_vouch_for(
         f"{tmp_path}/keys",
         "deb http://mirror.example/debian bullseye main",
     ]
+
+
+@pytest.mark.parametrize(
+    ("version", "old"),
+    [("0.8", True), ("0.8.4", True), ("1.3.4", True), ("1.3.5", False), ("1.10.0", False)],
+)
+def test_an_older_mmdebstrap_is_known(version: str, old: bool) -> None:
+    """By its version as a version, and not as text."""
+    given = {"__base_images_mmdebstrap": {"stdout": f"mmdebstrap {version}"}}
+    found = evaluate("base_images", "__base_images_mmdebstrap_old", **given)
+    assert found.startswith(f"The mmdebstrap of host is {version}, and") == old
+    assert bool(found) == old
+
+
+@pytest.mark.parametrize(("version", "old"), [("0.8", True), ("1.3.5", False)])
+def test_an_older_mmdebstrap_is_told_before_the_build_and_with_its_failure(
+    tmp_path: Path, version: str, old: bool
+) -> None:
+    """Ubuntu 22.04's is older than any that was tried; here a stand-in fails to build."""
+    role = tmp_path / "roles/base_images"
+    (role / "library").mkdir(parents=True)
+    (role / "tasks").mkdir()
+    for part in ("vars", "defaults", "filter_plugins", "files"):
+        (role / part).symlink_to(PATH.parents[1] / part)
+    for path in (PATH.parents[1] / "tasks").iterdir():
+        text = path.read_text().replace("ansible.builtin.apt:", "no_apt:")
+        (role / "tasks" / path.name).write_text(text)
+    (role / "library/no_apt.py").write_text(
+        "#!/usr/bin/python\n# WANT_JSON\nprint('{\"changed\": false}')\n"
+    )
+    build = {"name": "Build", "ansible.builtin.command": {"argv": ["mmdebstrap", "build"]}}
+    (role / "tasks/debian_base.yml").write_text(json.dumps([build]))
+    answers = {
+        "mmdebstrap": f"test $1 = --version || {{ echo E: no such suite >&2; exit 1; }}\n"
+        f"echo mmdebstrap {version}",
+        "apt-get": "", "apt-config": "", "docker": "exit 1",
+    }  # fmt: skip
+    (tmp_path / "bin").mkdir()
+    for name, text in answers.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    given = {
+        "ansible_python_interpreter": sys.executable,
+        "ansible_facts": {"distribution": "Debian"},
+        "__base_images_todo": ["nginx"],
+        "__base_images_debian": {"nginx": {"suite": "trixie", "name": "x"}},
+        "base_images_http_proxy": "",
+    }
+    play = {
+        "name": "Build", "hosts": "localhost", "connection": "local", "gather_facts": False,
+        "tasks": [
+            {
+                "name": "Build",
+                "ansible.builtin.include_role": {"name": "base_images", "tasks_from": "debian"},
+            }
+        ],
+    }  # fmt: skip
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    ran = subprocess.run(
+        [
+            Path(sys.executable).with_name("ansible-playbook"), "-i", "localhost,",
+            "-e", json.dumps(given), "play.yml",
+        ],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={
+            **os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+            "ANSIBLE_CONFIG": str(PATH.parents[3] / "ansible.cfg"),
+            "ANSIBLE_ROLES_PATH": str(tmp_path / "roles"),
+        },
+    )  # fmt: skip
+    before, failed, after = " ".join(ran.stdout.split()).partition("FAILED")
+    assert failed, ran.stdout + ran.stderr
+    assert 'in "Build": no such suite (mirror' in after
+    assert "then run again." in after
+    said = (
+        f"The mmdebstrap of localhost is {version}, and the oldest that was tried is 1.3.5: if it"
+        " is at fault, make the images on a newer host and bring them by base_images_archive."
+    )
+    for text in (before, after):
+        assert (said in text) == old
+        assert ("mmdebstrap of" in text) == old
+    assert (f"Warning: {said}" in before) == old

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -216,33 +217,60 @@ def test_the_first_error_of_apt_is_the_reason(result: dict[str, Any], said: str)
     assert "second" not in found
 
 
-def refuse(tmp_path: Path, **found: Any) -> str:
-    """Return what the role's first stage says on a host with such an engine."""
-    module = tmp_path / "library/docker_engine_facts.py"
-    module.parent.mkdir()
+# What the tasks would have done to this machine: noted, and failed where the test wants.
+STAND_IN = """#!/usr/bin/python
+# WANT_JSON
+import json, sys
+given = {key: value for key, value in json.load(open(sys.argv[1])).items() if key[0] != "_"}
+with open(%r, "a") as log:
+    log.write(json.dumps({%r: given}) + "\\n")
+reason = %r.get(" ".join(sorted(given)), "")
+print(json.dumps({"changed": True, "failed": bool(reason), "msg": reason}))
+"""
+STOOD_IN = ("apt", "deb822_repository", "file", "copy")
+
+
+def run_stage(
+    tmp_path: Path,
+    stage: str,
+    found: dict[str, Any],
+    failing: dict[str, str] | None = None,
+    **settings: str,
+) -> str:
+    """Run a stage of the role on a host with such an engine; return what it printed if it failed.
+
+    failing is what the package manager complains of, by the options with which it is called.
+    """
+    role = tmp_path / "roles/docker"
+    (role / "library").mkdir(parents=True)
     there = {
         "answers": True, "version": "29.1.3", "api_version": "1.52", "dockerd": "/usr/bin/dockerd",
         "client": "/usr/bin/docker", "snap": False, "ours": False, "buildx": True, "requests": True,
         "networks": {}, "volumes": {}, "containers": {}, **found,
     }  # fmt: skip
     # What the module answers: no such host is at hand.
-    module.write_text(
+    (role / "library/docker_engine_facts.py").write_text(
         "#!/usr/bin/python\nfrom ansible.module_utils.basic import AnsibleModule\n"
         "module = AnsibleModule({'socket': {}, 'marker': {}}, supports_check_mode=True)\n"
         f"module.exit_json(changed=False, **{there!r})\n"
     )
-    role = tmp_path / "roles/docker"
-    role.mkdir(parents=True)
-    for part in ("tasks", "vars", "defaults", "filter_plugins", "meta"):
+    for name in STOOD_IN:
+        (role / f"library/noted_{name}.py").write_text(
+            STAND_IN % (str(tmp_path / "log"), name, failing or {} if name == "apt" else {})
+        )
+    (role / "tasks").mkdir()
+    for path in (ROOT / "roles/docker/tasks").iterdir():
+        text = re.sub(rf"ansible\.builtin\.({'|'.join(STOOD_IN)}):", r"noted_\1:", path.read_text())
+        (role / "tasks" / path.name).write_text(text)
+    for part in ("vars", "defaults", "filter_plugins", "meta"):
         (role / part).symlink_to(ROOT / "roles/docker" / part)
-    (role / "library").symlink_to(module.parent)
     play = {
         "name": "Look", "hosts": "localhost", "gather_facts": True, "connection": "local",
         "gather_subset": ["!all", "!min", "distribution", "service_mgr", "python"],
         "tasks": [
             {
                 "name": "Look",
-                "ansible.builtin.import_role": {"name": "docker", "tasks_from": "validate"},
+                "ansible.builtin.import_role": {"name": "docker", "tasks_from": stage},
             }
         ],
     }  # fmt: skip
@@ -252,6 +280,7 @@ def refuse(tmp_path: Path, **found: Any) -> str:
         "ansible_python_interpreter": sys.executable,
         "__docker_hosts": ["{{ __docker_host }}"],
         "__docker_release": {"refusal": "", "distribution": "debian", "codename": "trixie"},
+        **settings,
     }
     ran = subprocess.run(
         [
@@ -262,9 +291,100 @@ def refuse(tmp_path: Path, **found: Any) -> str:
         env={
             **os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_ROLES_PATH": str(tmp_path / "roles"),
+            "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         },
     )  # fmt: skip
     return "" if ran.returncode == 0 else ran.stdout
+
+
+def refuse(tmp_path: Path, **found: Any) -> str:
+    """Return what the role's first stage says on a host with such an engine."""
+    return run_stage(tmp_path, "validate", found)
+
+
+def noted(tmp_path: Path) -> list[dict[str, Any]]:
+    """Return what was done by the modules that have a stand-in, in its order."""
+    return [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+
+
+UPSTREAM = "https://docker.example/linux"
+NOT_SIGNED = f"E: The repository '{UPSTREAM}/debian trixie Release' does not have a Release file."
+POLICY = """docker-ce:
+  Installed: (none)
+  Candidate: 5:29.1.3-1~debian.13~trixie
+  Version table:
+     5:29.1.3-1~debian.13~trixie 500
+        500 https://docker.example/linux/debian trixie/stable amd64 Packages
+"""
+
+
+def install(
+    tmp_path: Path, policy: str, failing: dict[str, str] | None = None, sources: str = ""
+) -> str:
+    """Install Docker's own engine, where apt answers so; return what was printed if it failed."""
+    for name, text in (("apt-get", sources), ("apt-cache", policy)):
+        path = Path(programs(tmp_path / "bin", name)) / name
+        path.write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+    settings = {
+        "docker_source": "upstream", "docker_upstream_url": UPSTREAM,
+        "__docker_marker": str(tmp_path / "engine"),
+    }  # fmt: skip
+    said = run_stage(tmp_path, "install", {}, failing, **settings)
+    return " ".join(said.split())
+
+
+# The options with which lists are read, and packages installed.
+READ, INSTALL = "lock_timeout update_cache", "install_recommends lock_timeout name"
+REMOVED = {"deb822_repository": {"name": "docker", "state": "absent"}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "failing", "reason"),
+    [
+        ("", {}, "the release is there, and the engine is not in it"),
+        (POLICY.replace("500", "-1"), {}, "the release is there, and the engine is not in it"),
+        (POLICY, {READ: f"Failed to update apt cache: {NOT_SIGNED}"}, NOT_SIGNED[3:-1]),
+    ],
+    ids=["no engine", "pinned away", "no release"],
+)
+def test_a_repository_without_the_engine_is_told_and_taken_out(
+    tmp_path: Path, policy: str, failing: dict[str, str], reason: str
+) -> None:
+    """It would else fail every later update of the host's lists."""
+    said = install(tmp_path, policy, failing)
+    assert (
+        "Could not install a Docker Engine on localhost: "
+        f"{UPSTREAM}/debian gives no docker-ce for trixie ({reason}): set docker_source to distro"
+        " for the system's own engine, or name another docker_upstream_url, then run again."
+    ) in said
+    done = noted(tmp_path)
+    assert done[-1] == REMOVED
+    described = [one["deb822_repository"] for one in done if "deb822_repository" in one]
+    assert [one.get("suites") for one in described] == ["trixie", None]
+    assert not any("docker-ce" in str(one) for one in done)
+
+
+def test_a_repository_that_somebody_configured_stays(tmp_path: Path) -> None:
+    """It is not Slipway's to take out."""
+    said = install(tmp_path, "", sources=f"{UPSTREAM}/debian/\n")
+    assert "gives no docker-ce for trixie" in said
+    assert not any("deb822_repository" in one for one in noted(tmp_path))
+
+
+def test_a_repository_with_the_engine_is_used(tmp_path: Path) -> None:
+    """The tests above would else prove nothing."""
+    assert install(tmp_path, POLICY) == ""
+    done = noted(tmp_path)
+    assert REMOVED not in done
+    assert "docker-ce" in done[-1]["apt"]["name"]
+
+
+def test_what_apt_says_of_the_packages_is_told(tmp_path: Path) -> None:
+    """Where the repository is as it should be."""
+    said = install(tmp_path, POLICY, {INSTALL: "E: Unable to fetch some archives."})
+    assert (
+        "Could not install a Docker Engine on localhost: Unable to fetch some archives: check that"
+    ) in said
 
 
 def test_docker_from_snap_is_refused_in_a_sentence(tmp_path: Path) -> None:

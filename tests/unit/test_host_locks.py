@@ -78,8 +78,8 @@ def mode(path: Path) -> int:
 
 
 @as_root
-def test_nobody_else_holds_a_lock(directory: Path) -> None:
-    """Neither a new file, nor through its directory."""
+def test_nobody_else_gets_to_a_lock(directory: Path) -> None:
+    """A new lock is out of a stranger's reach, and says what runs to root."""
     locks.directory(directory / "locks")
     path = directory / "locks/p.lock"
     said = rf"backup since 20.* \(process {os.getpid()}\)"
@@ -87,6 +87,43 @@ def test_nobody_else_holds_a_lock(directory: Path) -> None:
         pass
     with locks.held(path, 0, "drill"):
         assert path.read_text().startswith("drill since")
+    with holder(path, STRANGER) as came:
+        assert came == "refused"
+    # Of an older version, in a directory that others may list.
+    path.parent.chmod(0o755)
+    with holder(path, STRANGER) as came:
+        assert came == "refused"
+    locks.directory(path.parent)
+    assert mode(path.parent) == 0o700
+
+
+@as_root
+def test_an_older_lock_is_closed(directory: Path) -> None:
+    """An older version made it for everybody to read, and so to hold."""
+    path = directory / "p.lock"
+    path.write_text("")
+    path.chmod(0o644)
+    with locks.held(path, 0, "drill"):
+        assert mode(path) == 0o600
+    with holder(path, STRANGER) as came:
+        assert came == "refused"
+
+
+@as_root
+def test_a_stranger_who_holds_an_older_lock_loses_it(directory: Path) -> None:
+    """At once; root who holds it keeps it."""
+    path = directory / "p.lock"
+    path.write_text("")
+    path.chmod(0o644)
+    with holder(path, STRANGER) as came:
+        assert came == "held"
+        with locks.held(path, 0, "drill"):
+            assert mode(path) == 0o600
+            assert path.read_text().startswith("drill since")
+            with told("drill since 20"), locks.held(path, 0, "backup"):
+                pass
+    with holder(path, 0), told("process"), locks.held(path, 0, "drill"):
+        pass
 
 
 def test_the_program_says_who(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

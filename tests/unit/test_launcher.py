@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -413,6 +414,26 @@ def test_two_launchers_make_the_tools_once(fresh: Fresh) -> None:
         assert "program=ansible-playbook" in out
     assert len(fresh.installs) == 2
     assert len(fresh.environments) == 1
+
+
+def test_a_wait_for_the_tools_ends_in_a_sentence(fresh: Fresh) -> None:
+    """Others may hold the directory, for as long as they like."""
+    assert fresh.run("deploy").returncode == 0
+    text = fresh.script.read_text()
+    fresh.script.write_text(text.replace("patience=600 ", "patience=1 "))
+    [name] = fresh.environments
+    handle = os.open(fresh.link.resolve(), os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    done = fresh.run("deploy")
+    os.close(handle)
+    waiting, said = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "waiting for another run" in waiting
+    assert said == (
+        f"slipway: another process has held .slipway/environments/{name} for 1 seconds, so the"
+        " tools could not be used: `lslocks` names it; end it, then run again."
+    )
+    assert fresh.run("deploy").returncode == 0
 
 
 def test_each_python_has_its_own_tools(fresh: Fresh) -> None:

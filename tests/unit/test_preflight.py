@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.rendering import ROLES, evaluate, load_tasks
 
@@ -104,6 +105,54 @@ def test_each_file_system_is_measured_once_and_names_its_uses(tmp_path: Path) ->
     assert (there["uses"], there["engine"], there["mount"]) == (["the backups"], False, "/dev/shm")  # noqa: S108
     free = shutil.disk_usage("/dev/shm").free >> 20  # noqa: S108
     assert abs(there["free_mb"] - free) < 64
+
+
+def handed_over(name: str, **given: Any) -> Any:
+    """Return what a deploy hands to preflight."""
+    play = yaml.safe_load((ROLES.parent / "playbooks/site.yml").read_text())[0]
+    (task,) = (
+        task
+        for block in play["tasks"]
+        for task in block.get("block", [])
+        if (task.get("ansible.builtin.import_role") or {}).get("name") == "preflight"
+    )
+    return evaluate("preflight", "handed", handed=task["vars"][name], **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "backups"),
+    [
+        ({"backup_enabled": True, "backup_repository": "local"}, True),
+        # From -e, or of a file that says 'yes'.
+        ({"backup_enabled": "yes", "backup_repository": "local"}, True),
+        ({"backup_enabled": False, "backup_repository": "local"}, False),
+        ({"backup_enabled": True, "backup_repository": "s3"}, False),
+    ],
+)
+def test_a_deploy_has_the_directory_of_backups_measured(
+    given: dict[str, Any], backups: bool
+) -> None:
+    """Where there are backups on this host; they may have a file system of their own."""
+    found = handed_over(
+        "preflight_directories",
+        slipway_state_dir="/var/lib/slipway/example",
+        backup_directory="/mnt/backups",
+        **given,
+    )
+    assert found == [
+        {"path": "/var/lib/slipway/example", "what": "the state in /var/lib/slipway/example"},
+        *([{"path": "/mnt/backups", "what": "the backups in /mnt/backups"}] if backups else []),
+    ]
+
+
+def test_what_is_handed_over_is_measured() -> None:
+    """By the module, beside the engine."""
+    look = load_tasks(ROLES / "preflight/tasks/host.yml")[0]["preflight_host"]
+    directories = [{"path": "/mnt/backups", "what": "the backups"}]
+    assert (
+        evaluate("preflight", "given", given=look["directories"], preflight_directories=directories)
+        == directories
+    )
 
 
 def test_a_full_disk_is_refused_by_its_name() -> None:

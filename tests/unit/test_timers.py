@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ backups = importlib.import_module("slipway_data.backups")
 timers = importlib.import_module("slipway_data.timers")
 throwaway = importlib.import_module("slipway_data.throwaway")
 main = importlib.import_module("slipway_data.__main__")
+data_program = importlib.import_module("roles.data.library.data_program")
 
 
 @pytest.fixture
@@ -164,6 +166,60 @@ def test_wal_that_was_given_up_is_told_until_a_full_backup_was_made(
     assert backups.given_up(project, repository("incr", at + 60))
     assert backups.given_up(project, repository("full", at + 60)) == ""
     assert backups.given_up(project, None) == ""
+
+
+@pytest.mark.parametrize(("backup", "check"), [(True, False), (False, False), (True, True)])
+def test_a_deploy_keeps_what_the_container_said_of_wal_before_it_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backup: bool, check: bool
+) -> None:
+    """By the program that it has just put there; the log goes with the container."""
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        "#!/bin/sh\ntest $1 = logs || exit 1\n"
+        "echo \"$(date -u +%FT%TZ) P00   WARN: dropped WAL file '00' because of the queue\"\n"
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    state = tmp_path / "state"
+    config = {
+        "project": "p", "host": "here", "config_dir": str(tmp_path), "state_dir": str(state),
+        "container": "c", "back_network": "n", "volume": "v", "image": "i", "version": "17",
+        "memory_mb": 256, "start_timeout": 1, "stop_timeout": 1, "cluster": {},
+        "backup": {"where": ["local", "/b"]} if backup else {},
+    }  # fmt: skip
+    ended: list[dict[str, Any]] = []
+
+    class Module:
+        check_mode = check
+        params = {  # noqa: RUF012
+            "directory": str(tmp_path / "program"), "config_file": str(tmp_path / "data.json"),
+            "config": config, "unit": "", "unit_text": "",
+            "files": {
+                path.name: path.read_text()
+                for path in (ROOT / "roles/data/files/slipway_data").glob("*.py")
+            },
+        }  # fmt: skip
+
+        def __init__(self, **given: Any) -> None:
+            pass
+
+        def exit_json(self, **result: Any) -> None:
+            ended.append(result)
+
+    monkeypatch.setattr(data_program, "AnsibleModule", Module)
+    data_program.main()
+    assert ended[0]["changed"]
+    kept = state / "data/given_up.json"
+    assert kept.exists() == (backup and not check)
+    if kept.exists():
+        assert json.loads(kept.read_text())["said"] == "dropped WAL file '00' because of the queue"
+
+
+def test_a_deploy_looks_at_the_data_before_it_runs_the_database() -> None:
+    """With the look it keeps what the container said."""
+    play = (ROOT / "playbooks/site.yml").read_text()
+    assert play.index("- name: Look at the data\n") < play.index("- name: Run the database\n")
 
 
 def test_what_a_timer_runs_in_a_container_leaves_room(
