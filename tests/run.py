@@ -353,8 +353,7 @@ SECONDS = {
 # Those after the third are here until what they do is cheap enough for the suite.
 LONG = (
     "soak", "crashes", "elsewhere",
-    "tls", "upgrade", "registry", "takeover", "start_trixie", "start_forky", "vagrant",
-    "compose", "compose_v1", "ship",
+    "tls", "upgrade", "registry", "takeover", "start_trixie", "start_forky", "ship",
 )  # fmt: skip
 
 
