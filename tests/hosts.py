@@ -82,6 +82,7 @@ RECIPES = (
     "roles/base_images/", "tests/host/", "roles/flask/defaults/", "roles/flask/vars/",
     "roles/flask/tasks/compiler.yml", "roles/flask/tasks/image.yml",
     "roles/flask/templates/Dockerfile.j2", "plugins/modules/image_archives.py",
+    "plugins/filter/base_images.py",
 )  # fmt: skip
 
 

@@ -48,8 +48,8 @@ free: {description: Whether all of them are free or ours., type: bool, returned:
 import json
 from typing import Any
 
-from ansible.module_utils import ports
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway import ports
 
 
 def published(module: Any, container: str) -> set[tuple[str, int]]:

@@ -23,8 +23,8 @@ files: {description: Name to text of the files that are there., type: dict, retu
 
 from pathlib import Path
 
-from ansible.module_utils import volume
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway import volume
 
 
 def main() -> None:

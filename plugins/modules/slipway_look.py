@@ -79,8 +79,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import engine, volume
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway import engine, volume
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FORMAT = 1

@@ -46,8 +46,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import volume
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.slipway import volume
 
 
 def own(path: Path, uid: int, mode: int, check: bool) -> bool:

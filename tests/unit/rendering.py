@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import add_all_plugin_dirs, filter_loader, init_plugin_loader
+from ansible.plugins.loader import filter_loader, init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).parents[2]
@@ -31,11 +31,9 @@ def trusted(value: Any) -> Any:
 
 @functools.cache
 def prepare() -> None:
-    """Make Ansible find its collections and the roles' own filters."""
+    """Make Ansible find its collections and the project's filters."""
     init_plugin_loader()
     filter_loader.add_directory(str(ROOT / "plugins/filter"))
-    for role in ROLES.glob("*/"):
-        add_all_plugin_dirs(str(role))
 
 
 def role_variables(role: str) -> dict[str, Any]:

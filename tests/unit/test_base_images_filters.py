@@ -17,7 +17,9 @@ import pytest
 
 from tests.unit.rendering import evaluate
 
-PATH = Path(__file__).parents[2] / "roles/base_images/filter_plugins/base_images.py"
+ROOT = Path(__file__).parents[2]
+PATH = ROOT / "plugins/filter/base_images.py"
+ROLE = ROOT / "roles/base_images"
 spec = importlib.util.spec_from_file_location("base_images_filters", PATH)
 assert spec is not None
 assert spec.loader is not None
@@ -347,7 +349,7 @@ def test_newer_keys_are_used_with_sources_that_name_no_keyring(tmp_path: Path) -
         "deb http://mirror.example/debian trixie main",
         "deb http://mirror.example/debian trixie-updates main",
     ]
-    text = (PATH.parents[1] / "tasks/debian_base.yml").read_text()
+    text = (ROLE / "tasks/debian_base.yml").read_text()
     assert "[] if sources else [__base_images_unsigned_hook]" in text
 
 
@@ -395,8 +397,8 @@ def test_newer_keys_come_from_a_suite_that_the_old_ones_vouch_for(
         capture_output=True, text=True, check=False,
         env={
             **os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}",
-            "ANSIBLE_CONFIG": str(PATH.parents[3] / "ansible.cfg"),
-            "ANSIBLE_ROLES_PATH": str(PATH.parents[2]),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
         },
     )  # fmt: skip
     text = " ".join(ran.stdout.split())
@@ -439,9 +441,9 @@ def test_an_older_mmdebstrap_is_told_before_the_build_and_with_its_failure(
     role = tmp_path / "roles/base_images"
     (role / "library").mkdir(parents=True)
     (role / "tasks").mkdir()
-    for part in ("vars", "defaults", "filter_plugins", "files"):
-        (role / part).symlink_to(PATH.parents[1] / part)
-    for path in (PATH.parents[1] / "tasks").iterdir():
+    for part in ("vars", "defaults", "files"):
+        (role / part).symlink_to(ROLE / part)
+    for path in (ROLE / "tasks").iterdir():
         text = path.read_text().replace("ansible.builtin.apt:", "no_apt:")
         (role / "tasks" / path.name).write_text(text)
     (role / "library/no_apt.py").write_text(
@@ -483,7 +485,7 @@ def test_an_older_mmdebstrap_is_told_before_the_build_and_with_its_failure(
         cwd=tmp_path, capture_output=True, text=True, check=False,
         env={
             **os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-            "ANSIBLE_CONFIG": str(PATH.parents[3] / "ansible.cfg"),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
             "ANSIBLE_ROLES_PATH": str(tmp_path / "roles"),
         },
     )  # fmt: skip

@@ -14,8 +14,8 @@ import pytest
 from tests.unit.rendering import ROLES, evaluate, load_tasks
 
 bind = importlib.import_module("plugins.filter.bind")
-ports = importlib.import_module("plugins.module_utils.ports")
-status = importlib.import_module("roles.status.filter_plugins.status")
+ports = importlib.import_module("plugins.module_utils.slipway.ports")
+status = importlib.import_module("plugins.filter.status")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_host_that_is_told_not_to_use_ipv6_has_none() -> None:
     """An address of it is named for what is missing; listening on all of it does no harm."""
     script = (
         "import importlib, sys; sys.path.insert(0, '.');"
-        "ports = importlib.import_module('plugins.module_utils.ports');"
+        "ports = importlib.import_module('plugins.module_utils.slipway.ports');"
         "found = ports.judge(['127.0.0.1', '::', '::1'], 8080, ['tcp'], set())['states'];"
         "print([one['state'] for one in found])"
     )

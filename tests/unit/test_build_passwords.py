@@ -6,7 +6,7 @@ import importlib
 import netrc
 from pathlib import Path
 
-build = importlib.import_module("roles.flask.filter_plugins.flask_build")
+build = importlib.import_module("plugins.filter.flask_build")
 
 TEXT = """[global]
 index-url = https://me:p%40ss%20%22w@index.example:8443/simple

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
-from roles.compose.filter_plugins import compose
-from roles.flask.library import flask_sdist
+from plugins.filter import compose
+from plugins.modules import flask_sdist
 from tests.start import readme
 
 ROOT = Path(__file__).parents[2]

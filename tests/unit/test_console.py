@@ -20,7 +20,7 @@ from ansible.errors import AnsibleActionFail
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PATH = ROOT / "roles/console/action_plugins/console_command.py"
+PATH = ROOT / "plugins/action/console_command.py"
 spec = importlib.util.spec_from_file_location("console_command", PATH)
 assert spec is not None
 assert spec.loader is not None

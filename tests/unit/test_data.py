@@ -19,7 +19,7 @@ fingerprint = importlib.import_module("slipway_data.fingerprint")
 restore = importlib.import_module("slipway_data.restore")
 dumps = importlib.import_module("slipway_data.dumps")
 main = importlib.import_module("slipway_data.__main__")
-status = importlib.import_module("roles.status.filter_plugins.status")
+status = importlib.import_module("plugins.filter.status")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import pytest
 
 from tests.unit.rendering import ROLES, ROOT, evaluate, load_tasks
 
-files = importlib.import_module("roles.destroy.library.destroy_files")
-report = importlib.import_module("roles.destroy.filter_plugins.destroy")
-cron = importlib.import_module("roles.timer.library.timer_cron")
+files = importlib.import_module("plugins.modules.destroy_files")
+report = importlib.import_module("plugins.filter.destroy")
+cron = importlib.import_module("plugins.modules.timer_cron")
 
 STATE, CONFIG = "var/lib/slipway/shop", "etc/slipway/shop"
 THERE = (

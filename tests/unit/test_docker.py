@@ -16,8 +16,8 @@ import pytest
 from tests.unit.rendering import evaluate
 
 ROOT = Path(__file__).parents[2]
-engine = importlib.import_module("roles.docker.filter_plugins.docker_engine")
-facts = importlib.import_module("roles.docker.library.docker_engine_facts")
+engine = importlib.import_module("plugins.filter.docker_engine")
+facts = importlib.import_module("plugins.modules.docker_engine_facts")
 
 # As `apt-cache show docker.io` and `apt-cache policy docker-cli docker-buildx` answer.
 BOOKWORM = (
@@ -262,8 +262,9 @@ def run_stage(
     for path in (ROOT / "roles/docker/tasks").iterdir():
         text = re.sub(rf"ansible\.builtin\.({'|'.join(STOOD_IN)}):", r"noted_\1:", path.read_text())
         (role / "tasks" / path.name).write_text(text)
-    for part in ("vars", "defaults", "filter_plugins", "meta"):
+    for part in ("vars", "defaults", "meta"):
         (role / part).symlink_to(ROOT / "roles/docker" / part)
+    (role / "filter_plugins").symlink_to(ROOT / "plugins/filter")
     play = {
         "name": "Look", "hosts": "localhost", "gather_facts": True, "connection": "local",
         "gather_subset": ["!all", "!min", "distribution", "service_mgr", "python"],

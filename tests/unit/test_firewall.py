@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible.module_utils import firewall as table
+from ansible.module_utils.slipway import firewall as table
 
 from tests.unit.rendering import evaluate
 
-firewall = importlib.import_module("roles.firewall.filter_plugins.firewall")
-module = importlib.import_module("roles.firewall.library.firewall_table")
-status = importlib.import_module("roles.status.filter_plugins.status")
+firewall = importlib.import_module("plugins.filter.firewall")
+module = importlib.import_module("plugins.modules.firewall_table")
+status = importlib.import_module("plugins.filter.status")
 
 
 def test_addresses_are_told_apart_by_version() -> None:

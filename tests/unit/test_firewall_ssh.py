@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.rendering import ROLES, evaluate, load_tasks
 
-ssh = importlib.import_module("roles.firewall.library.firewall_ssh_ports")
+ssh = importlib.import_module("plugins.modules.firewall_ssh_ports")
 
 # Calls itself as sshd does, listens, and has a session that forwards a port; prints both ports,
 # and one on which it listens for this machine alone.

@@ -12,7 +12,7 @@ import pytest
 
 from tests.unit.rendering import ROLES, evaluate, load_tasks
 
-releases = importlib.import_module("roles.flask.filter_plugins.flask_releases")
+releases = importlib.import_module("plugins.filter.flask_releases")
 
 A, B = "a" * 12, "b" * 12
 
@@ -167,7 +167,7 @@ def _noted(task: dict[str, Any]) -> list[str]:
 
 # Secrets
 
-secrets = importlib.import_module("roles.flask.filter_plugins.flask_secrets")
+secrets = importlib.import_module("plugins.filter.flask_secrets")
 KEYSTORE = bytes(range(256))
 KEYSTORE_TEXT = base64.b64encode(KEYSTORE).decode()
 
@@ -185,7 +185,7 @@ def role(expression: str, **variables: Any) -> Any:
 @pytest.mark.skipif(os.geteuid() != 0, reason="the secrets are root's")
 def test_what_the_host_makes_is_made_once(tmp_path: Path) -> None:
     """Another one would end every session; a look alone makes nothing."""
-    identity = importlib.import_module("roles.flask.library.flask_identity")
+    identity = importlib.import_module("plugins.modules.flask_identity")
     path = tmp_path / "made" / "SECRET_KEY"
     assert identity.once(path, 64, check=True) == (b"", True)
     assert not path.exists()
@@ -291,7 +291,7 @@ def test_a_secret_in_no_form_is_refused(
 
 # Files at paths of the application's own choice
 
-own_files = importlib.import_module("roles.flask.library.flask_files")
+own_files = importlib.import_module("plugins.modules.flask_files")
 
 
 def test_files_are_read_on_the_control_node(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "roles/data/files"))
 locks = importlib.import_module("slipway_data.locks")
 host = importlib.import_module("slipway_data.host")
-deploy_lock = importlib.import_module("roles.lock.library.deploy_lock")
+deploy_lock = importlib.import_module("plugins.modules.deploy_lock")
 
 STRANGER = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")

@@ -15,8 +15,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OLDEST, NEWEST = (3, 10), (3, 14)
 GLOBS = (
-    "roles/*/library/*.py",
-    "roles/*/module_utils/**/*.py",
     "plugins/modules/*.py",
     "plugins/module_utils/**/*.py",
     # Programs, which lie there as files; templates of programs are shell.
@@ -46,7 +44,7 @@ INTERPRETERS = interpreters()
 def test_every_file_of_a_host_is_looked_at() -> None:
     """A module, one of what modules share, the data program and the certificates' program."""
     assert {
-        "roles/docker/library/docker_engine_facts.py",
+        "plugins/modules/docker_engine_facts.py",
         "roles/data/files/slipway_data/restore.py",
         "roles/nginx/files/slipway_acme.py",
         "plugins/modules/write_files.py",
@@ -96,9 +94,9 @@ def test_no_time_is_read_as_only_newer_pythons_do(name: str) -> None:
 
 LOAD = """
 import runpy, sys, warnings
-sys.path[:0] = (sys.argv[1] + ":" + sys.argv[2]).split(":")
+sys.path[:0] = [*sys.argv[1].split(":"), f"{sys.argv[2]}/slipway"]
 import ansible.module_utils
-ansible.module_utils.__path__ += sys.argv[2].split(":")
+ansible.module_utils.__path__.append(sys.argv[2])
 warnings.simplefilter("error")
 for name in sys.argv[3:]:
     if "/files/slipway_data/" not in name:
@@ -119,12 +117,10 @@ def test_it_loads_and_reads_times_alike(version: str) -> None:
         str(Path(ansible.origin).parents[1]),
         *(str(ROOT / one) for one in ("roles/data/files", "roles/nginx/files")),
     ]
-    shared = [
-        str(one) for one in (*ROOT.glob("roles/*/module_utils"), ROOT / "plugins/module_utils")
-    ]
+    shared = str(ROOT / "plugins/module_utils")
     asked = subprocess.run(
         [
-            INTERPRETERS[version], "-I", "-c", LOAD, ":".join(paths), ":".join(shared), *NAMES,
+            INTERPRETERS[version], "-I", "-c", LOAD, ":".join(paths), shared, *NAMES,
         ],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip

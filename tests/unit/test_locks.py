@@ -16,7 +16,7 @@ FILES = Path(__file__).parents[2] / "roles/data/files"
 sys.path.insert(0, str(FILES))
 host = importlib.import_module("slipway_data.host")
 main = importlib.import_module("slipway_data.__main__")
-data_program = importlib.import_module("roles.data.library.data_program")
+data_program = importlib.import_module("plugins.modules.data_program")
 
 _HOLD = """
 import sys

@@ -12,8 +12,8 @@ import yaml
 
 from tests.unit.rendering import ROLES, evaluate, load_tasks
 
-preflight = importlib.import_module("roles.preflight.filter_plugins.preflight")
-host = importlib.import_module("roles.preflight.library.preflight_host")
+preflight = importlib.import_module("plugins.filter.preflight")
+host = importlib.import_module("plugins.modules.preflight_host")
 
 
 def container(name: str, port: int | None, address: str = "127.0.0.1", **labels: str) -> Any:

@@ -13,17 +13,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import ansible.module_utils
 import pytest
 
 from tests.unit.rendering import FACTS, ROLES, evaluate, load_tasks
 
-ansible.module_utils.__path__.append(str(ROLES / "flask/module_utils"))
-api = importlib.import_module("ansible.module_utils.engine_api")
-host = importlib.import_module("ansible.module_utils.flask_host")
-registry = importlib.import_module("roles.flask.library.flask_registry")
-build = importlib.import_module("roles.flask.filter_plugins.flask_build")
-prune = importlib.import_module("roles.flask.library.flask_prune")
+api = importlib.import_module("ansible.module_utils.slipway.engine_api")
+host = importlib.import_module("ansible.module_utils.slipway.flask_host")
+registry = importlib.import_module("plugins.modules.flask_registry")
+build = importlib.import_module("plugins.filter.flask_build")
+prune = importlib.import_module("plugins.modules.flask_prune")
 
 REPOSITORY, BUILD, RELEASE = "registry.test:5000/me/shop-flask", "b" * 12, "a" * 12
 ONE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64

@@ -15,23 +15,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import pytest
 
 ROLES = Path(__file__).parents[2] / "roles"
-# Where Ansible puts it when it runs a module of the role.
-ansible.module_utils.__path__.append(str(ROLES / "flask/module_utils"))
-host = importlib.import_module("ansible.module_utils.flask_host")
-ledger_module = importlib.import_module("roles.flask.library.flask_ledger")
-retire = importlib.import_module("roles.flask.library.flask_retire")
-static = importlib.import_module("roles.flask.library.flask_static")
-attempts = importlib.import_module("ansible.module_utils.flask_attempts")
-password = importlib.import_module("ansible.module_utils.flask_secret_files")
-warm = importlib.import_module("ansible.module_utils.flask_warm")
-rollback = importlib.import_module("roles.flask.library.flask_rollback")
-prune = importlib.import_module("roles.flask.library.flask_prune")
-filters = importlib.import_module("roles.flask.filter_plugins.flask_releases")
-lock = importlib.import_module("roles.lock.library.deploy_lock")
+host = importlib.import_module("ansible.module_utils.slipway.flask_host")
+ledger_module = importlib.import_module("plugins.modules.flask_ledger")
+retire = importlib.import_module("plugins.modules.flask_retire")
+static = importlib.import_module("plugins.modules.flask_static")
+attempts = importlib.import_module("ansible.module_utils.slipway.flask_attempts")
+password = importlib.import_module("ansible.module_utils.slipway.flask_secret_files")
+warm = importlib.import_module("ansible.module_utils.slipway.flask_warm")
+rollback = importlib.import_module("plugins.modules.flask_rollback")
+prune = importlib.import_module("plugins.modules.flask_prune")
+filters = importlib.import_module("plugins.filter.flask_releases")
+lock = importlib.import_module("plugins.modules.deploy_lock")
 
 A, B, C, D = (letter * 12 for letter in "abcd")
 

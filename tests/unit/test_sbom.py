@@ -15,8 +15,8 @@ import pytest
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from cyclonedx.validation import make_schemabased_validator
 
-packages = importlib.import_module("roles.sbom.library.sbom_packages")
-sbom = importlib.import_module("roles.sbom.filter_plugins.sbom")
+packages = importlib.import_module("plugins.modules.sbom_packages")
+sbom = importlib.import_module("plugins.filter.sbom")
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-sdist = importlib.import_module("roles.flask.library.flask_sdist")
+sdist = importlib.import_module("plugins.modules.flask_sdist")
 
 HASHED = f"flask==3.1.3 --hash=sha256:{'a' * 64}\n"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-files = importlib.import_module("roles.secrets.library.secret_files")
-filters = importlib.import_module("roles.secrets.filter_plugins.secrets")
+files = importlib.import_module("plugins.modules.secret_files")
+filters = importlib.import_module("plugins.filter.secrets")
 
 A, B = "a" * 12, "b" * 12
 

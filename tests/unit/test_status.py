@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.test_nginx import CA, DAY, NOW
 
-look = importlib.import_module("roles.status.library.status_look")
-status = importlib.import_module("roles.status.filter_plugins.status")
+look = importlib.import_module("plugins.modules.status_look")
+status = importlib.import_module("plugins.filter.status")
 
 
 def certificate(root: Path, chain: str) -> Path:

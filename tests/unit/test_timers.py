@@ -23,7 +23,7 @@ backups = importlib.import_module("slipway_data.backups")
 timers = importlib.import_module("slipway_data.timers")
 throwaway = importlib.import_module("slipway_data.throwaway")
 main = importlib.import_module("slipway_data.__main__")
-data_program = importlib.import_module("roles.data.library.data_program")
+data_program = importlib.import_module("plugins.modules.data_program")
 
 
 @pytest.fixture

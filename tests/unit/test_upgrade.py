@@ -246,7 +246,7 @@ def test_an_upgrade_that_was_given_up_leaves_no_container(
     project: Any, containers: Path, tmp_path: Path
 ) -> None:
     """The control node went away in between: the next deploy removes it, and a timer does not."""
-    data_program = importlib.import_module("roles.data.library.data_program")
+    data_program = importlib.import_module("plugins.modules.data_program")
     name = "example-postgres-18"
     main.do(project, given("upgrade", "--announce", f"--container={name}"))
     (containers / name).write_text("created")

@@ -1,1 +1,1 @@
-../../../../plugins/module_utils/locks.py
+../../../../plugins/module_utils/slipway/locks.py

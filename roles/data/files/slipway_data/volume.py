@@ -1,1 +1,1 @@
-../../../../plugins/module_utils/volume.py
+../../../../plugins/module_utils/slipway/volume.py

@@ -1,0 +1,1 @@
+"""The ground floor: what more than one plugin, or a program on the host, stands on."""
