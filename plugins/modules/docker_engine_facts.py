@@ -18,7 +18,11 @@ options:
   marker:
     description: File that says that Slipway installed the engine.
     type: path
-    required: true
+    default: /etc/slipway/engine
+  existing:
+    description: Whether an engine has to be there, for RV(refusal).
+    type: bool
+    default: false
 author: [Slipway]
 """
 
@@ -32,41 +36,23 @@ snap: {description: Whether engine or client are of a snap., type: bool, returne
 ours: {description: Whether Slipway installed it., type: bool, returned: always}
 buildx: {description: Whether its client has the buildx plugin., type: bool, returned: always}
 requests: {description: Whether this Python has the library., type: bool, returned: always}
+refusal: {description: Why it will not do or an empty string., type: str, returned: always}
 networks: {description: Each network by name - internal and options., type: dict, returned: always}
 volumes: {description: Where each volume lies - by name., type: dict, returned: always}
 containers: {description: Each container by name - healthy or not., type: dict, returned: always}
 """
 
 import importlib.util
-import shutil
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway import engine
-
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Where snapd puts commands: the first on Debian and Ubuntu, the second elsewhere.
-SNAP_PATH = "/snap/bin:/var/lib/snapd/snap/bin"
+from ansible.module_utils.slipway import engine, engine_look
 
 
-def of_snap(root: str, installed: bool, path: str, snap_path: str) -> bool:
-    """Say whether the engine (root: where it keeps its data) or the only client is of a snap.
-
-    One that does not answer counts where no other engine is installed: beside it there is no room
-    for another on the same socket.
-    """
-    command = shutil.which("docker", path=snap_path)
-    if root:
-        in_snap = root.startswith("/var/snap/")
-        return in_snap or (command is not None and shutil.which("docker", path=path) is None)
-    return command is not None and not installed
-
-
-def has_buildx(docker: str | None) -> bool:
+def has_buildx(docker: str) -> bool:
     """Say whether the client on this host has the buildx plugin."""
-    if docker is None:
+    if not docker:
         return False
     asked = subprocess.run([docker, "buildx", "version"], capture_output=True, check=False)
     return asked.returncode == 0
@@ -77,30 +63,25 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "socket": {"type": "path", "default": "/var/run/docker.sock"},
-            "marker": {"type": "path", "required": True},
+            "marker": {"type": "path", "default": engine_look.MARKER},
+            "existing": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    version = engine.ask(module.params["socket"], "/version") or {}
+    socket = module.params["socket"]
+    info = engine.ask(socket, "/info", patience=60) or {}
+    there = engine_look.look(socket, module.params["marker"], info)
     found: dict[str, Any] = {"networks": {}, "volumes": {}, "containers": {}}
-    if version:
+    if there["answers"]:
         try:
-            found = engine.contents(module.params["socket"])
+            found = engine.contents(socket)
         except OSError as problem:
             module.fail_json(msg=str(problem))
-    info = (engine.ask(module.params["socket"], "/info", patience=60) or {}) if version else {}
-    dockerd = shutil.which("dockerd", path=PATH) or ""
-    client = shutil.which("docker", path=PATH)
     module.exit_json(
         changed=False,
-        answers=bool(version),
-        version=version.get("Version", ""),
-        api_version=version.get("ApiVersion", "0"),
-        dockerd=dockerd,
-        client=client or "",
-        snap=of_snap(info.get("DockerRootDir", ""), bool(dockerd), PATH, SNAP_PATH),
-        ours=Path(module.params["marker"]).exists(),
-        buildx=has_buildx(client),
+        **there,
+        refusal=engine_look.refusal(there, module.params["existing"]),
+        buildx=has_buildx(there["client"]),
         requests=importlib.util.find_spec("requests") is not None,
         **found,
     )

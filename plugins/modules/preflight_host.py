@@ -1,11 +1,11 @@
 #!/usr/bin/python
-"""Look at what a deploy needs of a host: its system, free space, and ports."""
+"""Look at what a deploy needs of a host: its system, its engine, free space, and ports."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight_host
-short_description: Look at what a deploy needs of a host - its system, free space, and ports
+short_description: Look at what a deploy needs of a host - its system, engine, free space, and ports
 description:
   - The file systems are those of the engine, wherever it keeps its images and volumes, and those
     of directories, there or not yet.
@@ -23,6 +23,10 @@ options:
     description: Path of the engine's configuration, which is read where no engine answers.
     type: path
     default: /etc/docker/daemon.json
+  existing:
+    description: Whether an engine has to be there, for RV(engine_refusal).
+    type: bool
+    default: false
   directories:
     description: Directories as C(path), and C(what) is kept there as words of a sentence.
     type: list
@@ -38,6 +42,10 @@ author: [Slipway]
 
 RETURN = r"""
 system: {description: What /etc/os-release says., type: str, returned: always}
+engine_refusal:
+  description: Why the engine that is there will not do, or an empty string.
+  type: str
+  returned: always
 file_systems:
   description: Each by its mount point, with its free space and what it is for.
   type: list
@@ -53,7 +61,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.slipway import ports
+from ansible.module_utils.slipway import engine_look, ports
 from ansible.module_utils.slipway.engine import ask
 
 ROOT = "/var/lib/docker"
@@ -129,6 +137,7 @@ def main() -> None:
             "project": {"type": "str", "required": True},
             "socket": {"type": "path", "required": True},
             "daemon_json": {"type": "path", "default": "/etc/docker/daemon.json"},
+            "existing": {"type": "bool", "default": False},
             "directories": {"type": "list", "elements": "dict", "default": []},
             "listen": {"type": "list", "elements": "dict", "default": []},
         },
@@ -142,6 +151,9 @@ def main() -> None:
     module.exit_json(
         changed=False,
         system=about.read_text() if about.exists() else "",
+        engine_refusal=engine_look.refusal(
+            engine_look.look(given["socket"], engine_look.MARKER, said), given["existing"]
+        ),
         file_systems=file_systems(
             [
                 (path, f"the engine in {path}", True)

@@ -185,10 +185,9 @@ class Eye:
         if name not in self.listed["volumes"]:
             return {}
         place = Path(self.listed["volumes"][name])
-        links = {path.name: str(path.readlink()) for path in place.glob("*") if path.is_symlink()}
-        clusters = sorted(
-            str(path.parent.relative_to(place)) for path in place.glob("*/docker/PG_VERSION")
-        )
+        names = volume.names(place)
+        links = {one: leads for one in names if (leads := volume.target(place / one))}
+        clusters = [f"{one}/docker" for one in names if is_there(place / one / "docker/PG_VERSION")]
         return {f"volume {name}": self.digest([str(place), links, clusters])}
 
     def probe(self, container: str, argv: list[str]) -> str:
@@ -235,6 +234,14 @@ class Eye:
             if one["container"] in self.listed["containers"]:
                 seen[name] = self.probe(one["container"], one["argv"])
         return seen
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a file is there, without following what others than root have put there."""
+    try:
+        return bool(volume.is_file(path))
+    except (OSError, volume.ProblemError):
+        return False
 
 
 def walk(root: Path) -> Iterator[Path]:

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from tests.unit.rendering import evaluate
+from tests.unit.rendering import evaluate, handed_over, load_tasks
 
 ROOT = Path(__file__).parents[2]
 engine = importlib.import_module("plugins.filter.docker_engine")
 facts = importlib.import_module("plugins.modules.docker_engine_facts")
+preflight_host = importlib.import_module("plugins.modules.preflight_host")
+engine_look = importlib.import_module("ansible.module_utils.slipway.engine_look")
 
 # As `apt-cache show docker.io` and `apt-cache policy docker-cli docker-buildx` answer.
 BOOKWORM = (
@@ -169,7 +171,7 @@ def test_docker_from_snap_is_told(
 ) -> None:
     """By where it keeps its data, or by the only command there is."""
     paths = programs(tmp_path / "bin", *ordinary), programs(tmp_path / "snap", *snap)
-    assert facts.of_snap(root, daemon, *paths) == refused
+    assert engine_look.of_snap(root, daemon, *paths) == refused
 
 
 EXPIRED = (
@@ -246,12 +248,13 @@ def run_stage(
     there = {
         "answers": True, "version": "29.1.3", "api_version": "1.52", "dockerd": "/usr/bin/dockerd",
         "client": "/usr/bin/docker", "snap": False, "ours": False, "buildx": True, "requests": True,
-        "networks": {}, "volumes": {}, "containers": {}, **found,
+        "networks": {}, "volumes": {}, "containers": {}, "refusal": "", **found,
     }  # fmt: skip
     # What the module answers: no such host is at hand.
     (role / "library/docker_engine_facts.py").write_text(
         "#!/usr/bin/python\nfrom ansible.module_utils.basic import AnsibleModule\n"
-        "module = AnsibleModule({'socket': {}, 'marker': {}}, supports_check_mode=True)\n"
+        "options = {'socket': {}, 'marker': {}, 'existing': {}}\n"
+        "module = AnsibleModule(options, supports_check_mode=True)\n"
         f"module.exit_json(changed=False, **{there!r})\n"
     )
     for name in STOOD_IN:
@@ -296,11 +299,6 @@ def run_stage(
         },
     )  # fmt: skip
     return "" if ran.returncode == 0 else ran.stdout
-
-
-def refuse(tmp_path: Path, **found: Any) -> str:
-    """Return what the role's first stage says on a host with such an engine."""
-    return run_stage(tmp_path, "validate", found)
 
 
 def noted(tmp_path: Path) -> list[dict[str, Any]]:
@@ -388,18 +386,129 @@ def test_what_apt_says_of_the_packages_is_told(tmp_path: Path) -> None:
     ) in said
 
 
-def test_docker_from_snap_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    """It cannot see /etc/slipway."""
-    said = " ".join(refuse(tmp_path, snap=True).split())
-    assert "has Docker from snap, which cannot see /etc/slipway" in said
+OF_TODAY = {
+    "answers": True, "version": "29.1.3", "dockerd": "/usr/bin/dockerd",
+    "client": "/usr/bin/docker", "snap": False, "ours": False,
+}  # fmt: skip
+NONE = {**OF_TODAY, "answers": False, "version": "", "dockerd": "", "client": ""}
 
 
-def test_an_engine_without_its_client_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    """docker.io without its recommended packages has none."""
-    said = " ".join(refuse(tmp_path, client="").split())
-    assert "has a Docker Engine and no `docker` command" in said
+@pytest.mark.parametrize(
+    ("found", "existing", "sentence"),
+    [
+        (OF_TODAY, True, ""),
+        ({**OF_TODAY, "snap": True}, False, "has Docker from snap, which cannot see /etc/slipway"),
+        # docker.io without its recommended packages has none.
+        ({**OF_TODAY, "client": ""}, False, "has a Docker Engine and no `docker` command"),
+        (
+            {**OF_TODAY, "client": "", "answers": False},
+            False,
+            "has a Docker Engine and no `docker`",
+        ),
+        ({**OF_TODAY, "client": "", "ours": True}, False, ""),
+        ({**OF_TODAY, "version": "20.10.24+dfsg1"}, False, ""),
+        (
+            {**OF_TODAY, "version": "18.09.1"},
+            False,
+            "has Docker Engine 18.09.1, and Slipway needs 2",
+        ),
+        (
+            {**OF_TODAY, "version": "20.9.0"},
+            False,
+            "has Docker Engine 20.9.0, and Slipway needs 20.",
+        ),
+        ({**OF_TODAY, "version": "", "answers": False}, True, ""),
+        (NONE, False, ""),
+        (NONE, True, "has no Docker Engine, and docker_source is 'existing': install one"),
+    ],
+)
+def test_an_engine_that_will_not_do_is_refused_in_a_sentence(
+    found: dict[str, Any], existing: bool, sentence: str
+) -> None:
+    """One that Slipway is about to make whole, or to install, will do."""
+    said = engine_look.refusal(found, existing)
+    assert said.startswith(sentence)
+    assert bool(said) == bool(sentence)
+
+
+@pytest.mark.parametrize(
+    ("there", "answer", "existing", "sentence"),
+    [
+        ({"snap": ["docker"]}, None, False, "has Docker from snap"),
+        ({"bin": ["dockerd"]}, None, False, "has a Docker Engine and no `docker` command"),
+        ({"bin": ["docker", "dockerd"]}, "19.03.8", False, "has Docker Engine 19.03.8, and"),
+        ({}, None, True, "has no Docker Engine, and docker_source is 'existing'"),
+        ({}, None, False, ""),
+        ({"bin": ["docker", "dockerd"]}, "29.1.3", True, ""),
+    ],
+    ids=["snap", "no client", "old", "missing", "none", "today"],
+)
+def test_preflight_and_the_role_look_alike(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    there: dict[str, list[str]],
+    answer: str | None,
+    existing: bool,
+    sentence: str,
+) -> None:
+    """A deploy is told by the first, whoever enters the role without it by the second."""
+    ended: list[dict[str, Any]] = []
+
+    class Module:
+        check_mode = False
+        params = {  # noqa: RUF012
+            "project": "p", "socket": str(tmp_path / "docker.sock"), "daemon_json": "/nowhere",
+            "marker": str(tmp_path / "engine"), "existing": existing, "directories": [],
+            "listen": [],
+        }  # fmt: skip
+
+        def __init__(self, **given: Any) -> None:
+            assert {"socket", "existing"} <= set(given["argument_spec"])
+
+        def exit_json(self, **result: Any) -> None:
+            ended.append(result)
+
+    for module in (preflight_host, facts):
+        monkeypatch.setattr(module, "AnsibleModule", Module)
+    monkeypatch.setattr(engine_look, "PATH", programs(tmp_path / "bin", *there.get("bin", [])))
+    monkeypatch.setattr(engine_look, "SNAP_PATH", programs(tmp_path / "s", *there.get("snap", [])))
+    monkeypatch.setattr(engine_look, "MARKER", str(tmp_path / "engine"))
+    monkeypatch.setattr(engine_look, "ask", lambda *given: answer and {"Version": answer})
+    monkeypatch.setattr(facts.engine, "contents", lambda socket: {})
+    preflight_host.main()
+    facts.main()
+    said = ended[0]["engine_refusal"]
+    assert said == ended[1]["refusal"]
+    assert said.startswith(sentence)
+    assert bool(said) == bool(sentence)
+
+
+def test_preflight_refuses_an_engine_before_anything_else_of_the_host_is_touched() -> None:
+    """With the sentence of the look, after the host's name; `existing` comes from the play."""
+    tasks = load_tasks(ROOT / "roles/preflight/tasks/host.yml")
+    assert [set(task) - {"name", "loop", "loop_control", "vars", "when"} for task in tasks] == [
+        {"preflight_host", "register"}, *[{"ansible.builtin.assert"}] * (len(tasks) - 1),
+    ]  # fmt: skip
+    (task,) = (one for one in tasks if one["name"] == "host | Refuse an engine that will not do")
+    said = task["ansible.builtin.assert"]
+    for refusal in ("", "has Docker from snap."):
+        seen = {"engine_refusal": refusal}
+        assert evaluate("preflight", said["that"], __preflight_seen=seen) == (not refusal)
+    found = evaluate("preflight", "said", said=said["fail_msg"], __preflight_seen=seen)
+    assert found == "host has Docker from snap."
+    look = tasks[0]["preflight_host"]["existing"]
+    for source in ("existing", "auto"):
+        wanted = handed_over("preflight_engine_existing", docker_source=source)
+        given = {"given": look, "preflight_engine_existing": wanted}
+        assert evaluate("preflight", "given", **given) == (source == "existing")
+
+
+def test_the_role_refuses_what_its_look_refuses(tmp_path: Path) -> None:
+    """Restore, upgrade, adopt and rollback enter it without a preflight."""
+    said = run_stage(tmp_path, "validate", {"refusal": "has Docker from snap."})
+    assert "localhost has Docker from snap." in " ".join(said.split())
 
 
 def test_an_engine_of_today_is_taken(tmp_path: Path) -> None:
-    """The tests above would else prove nothing."""
-    assert refuse(tmp_path) == ""
+    """The test above would else prove nothing."""
+    assert run_stage(tmp_path, "validate", {}) == ""

@@ -212,6 +212,40 @@ def test_a_directory_alone_is_not_read(eye: Any, tmp_path: Path) -> None:
     assert list(found) == [f"file {tmp_path}/static"]
 
 
+def test_what_a_container_puts_into_its_volume_leads_nowhere(eye: Any, tmp_path: Path) -> None:
+    """Its links are seen by their words, and only a cluster that lies there is one."""
+    place, outside = tmp_path / "volume", tmp_path / "outside"
+    (outside / "docker").mkdir(parents=True)
+    (outside / "docker/PG_VERSION").write_text("17\n")
+    eye.listed["volumes"]["db"] = str(place)
+
+    def digest(clusters: list[str], links: dict[str, str]) -> str:
+        seen = eye.look({"volumes": ["db"]}, [])
+        assert seen == {"volume db": eye.digest([str(place), links, clusters])}
+        return str(seen["volume db"])
+
+    # Gone, or not yet there.
+    digest([], {})
+    (place / "17/docker").mkdir(parents=True)
+    # As one that belongs to the user of a container: others than root write there.
+    place.chmod(0o777)
+    (place / "notes").write_text("")
+    (place / "17/docker/PG_VERSION").write_text("17\n")
+    before = digest(["17/docker"], {})
+    for name in ("16", "18"):
+        (place / name).mkdir()
+    (place / "15").symlink_to(outside)
+    (place / "16/docker").symlink_to(outside / "docker")
+    (place / "18/docker").mkdir()
+    (place / "18/docker/PG_VERSION").symlink_to(outside / "docker/PG_VERSION")
+    (place / "current.sock").symlink_to("a.sock")
+    after = digest(["17/docker"], {"15": str(outside), "current.sock": "a.sock"})
+    assert after != before
+    # Not even a name of what is outside comes of it.
+    (outside / "docker/PG_VERSION").unlink()
+    assert digest(["17/docker"], {"15": str(outside), "current.sock": "a.sock"}) == after
+
+
 def test_a_container_that_is_gone_is_one_thing() -> None:
     """Not each of its parts."""
     parts = {f"{part} of container x": "a" for part in ("image", "state", "limits")}

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.unit.rendering import ROLES, evaluate, load_tasks
+from tests.unit.rendering import ROLES, evaluate, handed_over, load_tasks
 
 preflight = importlib.import_module("plugins.filter.preflight")
 host = importlib.import_module("plugins.modules.preflight_host")
@@ -105,18 +104,6 @@ def test_each_file_system_is_measured_once_and_names_its_uses(tmp_path: Path) ->
     assert (there["uses"], there["engine"], there["mount"]) == (["the backups"], False, "/dev/shm")  # noqa: S108
     free = shutil.disk_usage("/dev/shm").free >> 20  # noqa: S108
     assert abs(there["free_mb"] - free) < 64
-
-
-def handed_over(name: str, **given: Any) -> Any:
-    """Return what a deploy hands to preflight."""
-    play = yaml.safe_load((ROLES.parent / "playbooks/site.yml").read_text())[0]
-    (task,) = (
-        task
-        for block in play["tasks"]
-        for task in block.get("block", [])
-        if (task.get("ansible.builtin.import_role") or {}).get("name") == "preflight"
-    )
-    return evaluate("preflight", "handed", handed=task["vars"][name], **given)
 
 
 @pytest.mark.parametrize(
