@@ -453,6 +453,8 @@ def with_hosts(fast: list[Part], on_hosts: list[Part]) -> None:
         try:
             RUNNER.parts([*on_hosts, *fast, *([ready] if scenarios else [])])
         finally:
+            # Also of a run that is ended, once nothing makes another host.
+            RUNNER.stop()
             remove_hosts()
 
 
@@ -494,8 +496,6 @@ def main() -> int:
             RUNNER.parts(fast)
     except KeyboardInterrupt:
         RUNNER.stop()
-        if any(part.needs_hosts for part in chosen):
-            remove_hosts()
         print("interrupted", file=sys.stderr)
         return 130
     minutes, seconds = divmod(round(time.monotonic() - began), 60)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.engine import ask
+from ansible.module_utils.slipway.engine import ask
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Where snapd puts commands: the first on Debian and Ubuntu, the second elsewhere.
