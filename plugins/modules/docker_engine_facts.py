@@ -36,6 +36,7 @@ snap: {description: Whether engine or client are of a snap., type: bool, returne
 ours: {description: Whether Slipway installed it., type: bool, returned: always}
 buildx: {description: Whether its client has the buildx plugin., type: bool, returned: always}
 requests: {description: Whether this Python has the library., type: bool, returned: always}
+lacks_apparmor: {description: Whether AppArmor lacks its program., type: bool, returned: always}
 refusal: {description: Why it will not do or an empty string., type: str, returned: always}
 networks: {description: Each network by name - internal and options., type: dict, returned: always}
 volumes: {description: Where each volume lies - by name., type: dict, returned: always}

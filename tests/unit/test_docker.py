@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.unit.rendering import evaluate, handed_over, load_tasks
 
@@ -248,6 +249,7 @@ def run_stage(
     there = {
         "answers": True, "version": "29.1.3", "api_version": "1.52", "dockerd": "/usr/bin/dockerd",
         "client": "/usr/bin/docker", "snap": False, "ours": False, "buildx": True, "requests": True,
+        "lacks_apparmor": False,
         "networks": {}, "volumes": {}, "containers": {}, "refusal": "", **found,
     }  # fmt: skip
     # What the module answers: no such host is at hand.
@@ -512,3 +514,29 @@ def test_the_role_refuses_what_its_look_refuses(tmp_path: Path) -> None:
 def test_an_engine_of_today_is_taken(tmp_path: Path) -> None:
     """The test above would else prove nothing."""
     assert run_stage(tmp_path, "validate", {}) == ""
+
+
+@pytest.mark.parametrize(
+    ("enabled", "there", "lacks"),
+    [("Y\n", False, True), ("Y\n", True, False), ("N\n", False, False), (None, False, False)],
+)
+def test_a_kernel_with_apparmor_needs_its_program(
+    tmp_path: Path, enabled: str | None, there: bool, lacks: bool
+) -> None:
+    """A minimal Debian has the kernel's part alone, and then no container starts."""
+    if enabled is not None:
+        (tmp_path / "enabled").write_text(enabled)
+    if there:
+        (tmp_path / "apparmor_parser").touch(0o755)
+    assert engine_look.lacks_apparmor(tmp_path / "enabled", str(tmp_path)) == lacks
+
+
+def test_the_program_of_apparmor_is_installed(tmp_path: Path) -> None:
+    """Or the reason is told; the role goes there by what its look found."""
+    (tmp_path / "bin").mkdir()
+    assert run_stage(tmp_path, "apparmor", {}) == ""
+    asked = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [one["apt"]["name"] for one in asked] == ["apparmor"]
+    steps = yaml.safe_load((ROOT / "roles/docker/tasks/main.yml").read_text())
+    whens = {one.get("ansible.builtin.include_tasks"): one.get("when") for one in steps}
+    assert whens["apparmor.yml"] == "__docker_found.lacks_apparmor"

@@ -16,6 +16,8 @@ SNAP_PATH = "/snap/bin:/var/lib/snapd/snap/bin"
 # Says that Slipway installed the engine, and from where; without it the engine is somebody else's.
 MARKER = "/etc/slipway/engine"
 MINIMUM = "20.10"
+# Y where the kernel confines by AppArmor.
+APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 
 
 def of_snap(root: str, installed: bool, path: str, snap_path: str) -> bool:
@@ -31,6 +33,15 @@ def of_snap(root: str, installed: bool, path: str, snap_path: str) -> bool:
     return command is not None and not installed
 
 
+def lacks_apparmor(enabled: Path, path: str) -> bool:
+    """Say whether the kernel has AppArmor on and the host no program that loads its profiles.
+
+    An engine starts no container there.
+    """
+    on = enabled.is_file() and enabled.read_text().startswith("Y")
+    return on and shutil.which("apparmor_parser", path=path) is None
+
+
 def look(socket: str, marker: str, info: Mapping[str, Any]) -> dict[str, Any]:
     """Return what engine a host has; info is what it answers to /info."""
     version = ask(socket, "/version") or {}
@@ -43,6 +54,7 @@ def look(socket: str, marker: str, info: Mapping[str, Any]) -> dict[str, Any]:
         "client": shutil.which("docker", path=PATH) or "",
         "snap": of_snap(info.get("DockerRootDir", ""), bool(dockerd), PATH, SNAP_PATH),
         "ours": Path(marker).exists(),
+        "lacks_apparmor": lacks_apparmor(APPARMOR, PATH),
     }
 
 
