@@ -5,7 +5,10 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import shutil
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
@@ -110,6 +113,64 @@ def test_a_program_that_does_not_start_says_where_to_look(
     assert "QEMU did not start: see " in capsys.readouterr().err
     assert machine.main(["remove", str(one)]) == 0
     assert not one.exists()
+
+
+class Guest:
+    """What a guest does with its disk, in the words of NBD."""
+
+    def __init__(self, path: Path) -> None:
+        """Agree on the one export that there is."""
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(path))
+        assert self.read(18).startswith(b"NBDMAGICIHAVEOPT")
+        self.socket.sendall(struct.pack(">I8sII", 3, b"IHAVEOPT", 1, 0))
+        self.size, self.can = struct.unpack(">QH", self.read(10))
+
+    def read(self, count: int) -> bytes:
+        """Return as many bytes."""
+        data = b""
+        while len(data) < count:
+            more = self.socket.recv(count - len(data))
+            assert more
+            data += more
+        return data
+
+    def ask(self, what: int, offset: int = 0, data: bytes = b"") -> None:
+        """Send a request, and wait until it is done."""
+        head = struct.pack(">IHHQQI", 0x25609513, 0, what, 7, offset, len(data))
+        self.socket.sendall(head + data)
+        assert struct.unpack(">IIQ", self.read(16)) == (0x67446698, 0, 7)
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write, which is done when the disk says so."""
+        self.ask(1, offset, data)
+
+    def flush(self) -> None:
+        """Have what was written last."""
+        self.ask(3)
+
+
+@pytest.mark.skipif(shutil.which("nbdkit") is None, reason="nbdkit is not installed")
+def test_the_disk_loses_what_was_not_flushed(tmp_path: Path) -> None:
+    """And keeps what was, as a disk does whose power is cut."""
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    machine.start(machine.disk_command(), tmp_path, "disk.log")
+    machine.until((tmp_path / "disk.sock").exists, 10, "no disk")
+    guest = Guest(tmp_path / "disk.sock")
+    # The guest is told that it can flush, and so that it has to.
+    assert (guest.size, bool(guest.can & 4)) == (1 << 20, True)
+    guest.write(8192, b"a" * 4096)
+    guest.flush()
+    guest.write(8192, b"b" * 4096)
+    guest.write(65536, b"c" * 4096)
+    assert machine.running(tmp_path, "disk.pid")
+    machine.cut(tmp_path)
+    guest.socket.close()
+    after = disk.read_bytes()
+    assert after[8192:12288] == b"a" * 4096
+    assert after.count(b"a") == 4096
+    assert not {b"b", b"c"} & {after[at : at + 1] for at in (8192, 65536)}
 
 
 def test_the_guest_has_to_flush() -> None:
