@@ -133,7 +133,9 @@ def needed_by(scenarios: Iterable[str]) -> Wanted:
                 variables |= yaml.safe_load(path.read_text()) if path.exists() else {}
             variables |= said
             archives |= set(variables["test_host_archives"])
-            hosts.add((wanted or variables["test_host_system"], variables["test_host_stage"]))
+            # A virtual machine is made from no image.
+            if variables["test_host_stage"] != "machine":
+                hosts.add((wanted or variables["test_host_system"], variables["test_host_stage"]))
     return Wanted(tuple(one for one in ARCHIVES if one in archives), tuple(sorted(hosts)))
 
 

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests import hosts
+from tests import hosts, machine
 from tests.hosts import CACHE, ROOT, docker, project_files
 
 LOGS = ROOT / ".slipway" / "test"
@@ -338,6 +338,7 @@ def molecule(part: Part) -> Result:
         return Result(passed=1, reason="\n           ".join(figures(part.log)))
     # Molecule removes the host of a scenario that fails, unless it is stopped itself.
     docker("rm", "--force", "--volumes", f"{PREFIX}-{part.name}")
+    machine.remove(machine.place(part.name))
     return Result(failed=1)
 
 
@@ -353,7 +354,7 @@ SECONDS = {
 # Those after the third are here until what they do is cheap enough for the suite.
 LONG = (
     "soak", "crashes", "elsewhere",
-    "tls", "upgrade", "registry", "takeover", "start_trixie", "start_forky", "ship",
+    "tls", "upgrade", "registry", "takeover", "start_trixie", "start_forky", "ship", "machine",
 )  # fmt: skip
 
 
@@ -391,6 +392,7 @@ def remove_hosts() -> None:
     left = docker("ps", "--all", "--quiet", *ours).split()
     if left:
         docker("rm", "--force", "--volumes", *left)
+    machine.remove(machine.place("machine"))
 
 
 def make_ready(part: Part, scenarios: list[str]) -> Result:

@@ -167,6 +167,12 @@ def test_a_run_makes_what_its_scenarios_need(monkeypatch: pytest.MonkeyPatch) ->
     assert hosts.needed_by(["nginx"]).hosts == (("forky", "engine"),)
 
 
+def test_nothing_is_asked_of_the_engine_for_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs the base images, and no image of a host."""
+    monkeypatch.delenv("SLIPWAY_TEST_HOST", raising=False)
+    assert hosts.needed_by(["machine"]) == Wanted(("base-images.tar",), ())
+
+
 def test_all_scenarios_together_need_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `python -m tests.hosts` makes is no more than somebody wants."""
     monkeypatch.delenv("SLIPWAY_TEST_HOST", raising=False)
