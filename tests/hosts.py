@@ -228,6 +228,15 @@ def run(*command: str, **environment: str) -> int:
     ).returncode
 
 
+def thaw(*names: str) -> None:
+    """Thaw what is frozen in test hosts, or with cgroup v1 the engine outside cannot end them."""
+    for name in names:
+        docker(
+            "exec", name, "sh", "-c",
+            "docker ps --quiet --filter status=paused | xargs --no-run-if-empty docker unpause",
+        )  # fmt: skip
+
+
 def host(text: str) -> tuple[str, str]:
     """Return system and stage of the form `bookworm-engine`."""
     system, _, stage = text.rpartition("-")

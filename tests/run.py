@@ -337,6 +337,7 @@ def molecule(part: Part) -> Result:
     if code == 0:
         return Result(passed=1, reason="\n           ".join(figures(part.log)))
     # Molecule removes the host of a scenario that fails, unless it is stopped itself.
+    hosts.thaw(f"{PREFIX}-{part.name}")
     docker("rm", "--force", "--volumes", f"{PREFIX}-{part.name}")
     machine.remove(machine.place(part.name))
     return Result(failed=1)
@@ -391,6 +392,7 @@ def remove_hosts() -> None:
     ours = (f"--filter=label={LABEL}", f"--filter=name=^{PREFIX}-")
     left = docker("ps", "--all", "--quiet", *ours).split()
     if left:
+        hosts.thaw(*left)
         docker("rm", "--force", "--volumes", *left)
     machine.remove(machine.place("machine"))
 
